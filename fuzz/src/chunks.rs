@@ -110,7 +110,8 @@ fn int_bits(histogram: &IntHistogram) -> Vec<u64> {
     .chain(span_bits(&histogram.negative_spans))
     .chain(histogram.positive_buckets.iter().map(bucket))
     .chain(histogram.negative_buckets.iter().map(bucket))
-    .chain(histogram.custom_values.iter().map(|value| value.to_bits()))
+    // The format knows one zero.
+    .chain(histogram.custom_values.iter().map(|value| (value + 0.0).to_bits()))
     .collect()
 }
 
@@ -130,7 +131,8 @@ fn float_bits(histogram: &FloatHistogram) -> Vec<u64> {
     .chain(span_bits(&histogram.negative_spans))
     .chain(histogram.positive_buckets.iter().map(|count| count.to_bits()))
     .chain(histogram.negative_buckets.iter().map(|count| count.to_bits()))
-    .chain(histogram.custom_values.iter().map(|value| value.to_bits()))
+    // The format knows one zero.
+    .chain(histogram.custom_values.iter().map(|value| (value + 0.0).to_bits()))
     .collect()
 }
 
@@ -296,9 +298,8 @@ fn round_trip(random: &mut Random) -> Result<(), String> {
         let samples = samples(random, encoding);
         let payload = encode(encoding, &samples)?;
         let again = read(encoding, &payload).map_err(|error| format!("{encoding:?}: {error}"))?;
-        if again.bits(true) != samples.bits(has_starts(encoding)) {
-            return Err(format!("{encoding:?}: other samples come back"));
-        }
+        same(&samples.bits(has_starts(encoding)), &again.bits(true))
+            .map_err(|problem| format!("{encoding:?}: {problem}"))?;
     }
     Ok(())
 }
@@ -344,9 +345,18 @@ fn decode(encoding: Encoding, payload: &[u8]) -> Result<(), String> {
     let Ok(samples) = read(encoding, payload) else { return Ok(()) };
     let Ok(encoded) = encode(encoding, &samples) else { return Ok(()) };
     let again = read(encoding, &encoded).map_err(|error| format!("its own encoding: {error}"))?;
-    match again.bits(true) == samples.bits(true) {
-        true => Ok(()),
-        false => Err("encoded again, other samples come back".to_owned()),
+    same(&samples.bits(true), &again.bits(true))
+        .map_err(|problem| format!("encoded again: {problem}"))
+}
+
+/// Where samples that came back differ from what they were.
+fn same(before: &[Bits], after: &[Bits]) -> Result<(), String> {
+    if before.len() != after.len() {
+        return Err(format!("{} samples come back of {}", after.len(), before.len()));
+    }
+    match before.iter().zip(after).enumerate().find(|(_, (before, after))| before != after) {
+        None => Ok(()),
+        Some((at, (before, after))) => Err(format!("sample {at} was {before:?} and is {after:?}")),
     }
 }
 

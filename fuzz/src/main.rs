@@ -1,5 +1,6 @@
 //! `fuzz parser chunks --minutes 60 --seed 7`: runs targets side by side and reports what they find.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use fuzz::memory::Counted;
+use fuzz::random::Random;
 use fuzz::{Found, Limits, Summary, Target, replay, run, targets};
 
 #[global_allocator]
@@ -27,6 +29,9 @@ struct Arguments {
     /// Of the random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Writes the input with this number to stdout and does no more.
+    #[arg(long)]
+    show: Option<u64>,
     /// The number of the first input.
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -58,6 +63,13 @@ fn fuzz(arguments: &Arguments) -> anyhow::Result<bool> {
     targets.retain(|target| {
         arguments.targets.is_empty() || arguments.targets.iter().any(|name| name == target.name())
     });
+    if let Some(number) = arguments.show {
+        for target in &targets {
+            let input = target.input(&mut Random::new(arguments.seed, number));
+            std::io::stdout().write_all(&input).context("write the input")?;
+        }
+        return Ok(true);
+    }
     std::thread::scope(|scope| {
         let start = |target: Box<dyn Target>| {
             let work = move || one(&*target, arguments);
@@ -99,9 +111,9 @@ fn one(target: &dyn Target, arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 fn describe(name: &str, summary: &Summary) -> String {
-    let Summary { inputs, next, slowest, most_memory } = summary;
+    let Summary { inputs, next, slowest: (slowest, number), most_memory } = summary;
     format!(
-        "{name}: {inputs} inputs, next {next}, slowest {slowest:?}, most memory {most_memory} bytes"
+        "{name}: {inputs} inputs, next {next}, slowest {slowest:?} (input {number}), most memory {most_memory} bytes"
     )
 }
 

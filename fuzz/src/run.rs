@@ -44,8 +44,8 @@ pub struct Summary {
     pub inputs: u64,
     /// The number after the last input.
     pub next: u64,
-    /// How long the slowest took.
-    pub slowest: Duration,
+    /// How long the slowest took, and its number.
+    pub slowest: (Duration, u64),
     /// Most bytes of memory that one needed.
     pub most_memory: usize,
 }
@@ -131,7 +131,7 @@ pub fn run(
         }
         summary.inputs += 1;
         summary.next += 1;
-        summary.slowest = summary.slowest.max(time);
+        summary.slowest = summary.slowest.max((time, number));
         summary.most_memory = summary.most_memory.max(memory);
         if told.elapsed() > Duration::from_secs(10) {
             told = Instant::now();
