@@ -62,8 +62,27 @@ fn quiet_panics() {
     });
 }
 
-/// What is wrong with how an input is read, and what reading it cost.
+/// What is wrong with how an input is read, and what reading it cost. What took too long may only have had to wait for
+/// a processor, so it gets another try, and one more.
 fn check(
+    target: &dyn Target,
+    input: &[u8],
+    limits: Limits,
+) -> (Result<(), String>, Duration, usize) {
+    let mut best = check_once(target, input, limits);
+    for _ in 0..2 {
+        if best.1 <= limits.time {
+            break;
+        }
+        let again = check_once(target, input, limits);
+        if again.1 < best.1 {
+            best = again;
+        }
+    }
+    best
+}
+
+fn check_once(
     target: &dyn Target,
     input: &[u8],
     limits: Limits,
