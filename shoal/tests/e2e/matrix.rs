@@ -85,12 +85,12 @@ async fn life(kind: Kind) -> usize {
         let (began, mut outages) = (samples::now(), Vec::new());
         for phase in [Phase::Steady, Phase::ScaleUp, Phase::HandOver, Phase::Drain] {
             let cell = Cell { kind, fault, phase };
-            println!("{cell}");
+            eprintln!("{cell}");
             fleet.reach(cell).await;
             outages.extend(suffer(&fleet, cell).await);
             cells += 1;
         }
-        println!("no gap in the round of {fault:?} of {kind:?}?");
+        eprintln!("no gap in the round of {fault:?} of {kind:?}?");
         samples::have_no_gap(&fleet, began, &outages).await;
         fleet.until_shards(1).await;
     }
