@@ -59,11 +59,13 @@ pub fn difference(ours: &Answer, theirs: &Answer, ordered: bool) -> Option<Strin
         }
         (Answer::Text(a), Answer::Text(b)) => (a != b).then(|| format!("{a:?} and {b:?}")),
         (Answer::Vector(a), Answer::Vector(b)) => {
-            let labels = |all: &[(Labels, Point)]| -> Vec<Labels> {
-                all.iter().map(|(labels, _)| labels.clone()).collect()
+            // Equal values may come in any order.
+            let values = |all: &[(Labels, Point)]| -> Vec<f64> {
+                all.iter().map(|(_, (_, value))| *value).collect()
             };
-            if ordered && labels(a) != labels(b) {
-                return Some(format!("order {:?} and {:?}", labels(a), labels(b)));
+            let pairs = || values(a).into_iter().zip(values(b));
+            if ordered && !pairs().all(|(a, b)| equal(a, b)) {
+                return Some(format!("order {:?} and {:?}", values(a), values(b)));
             }
             let map = |all: &[(Labels, Point)]| {
                 all.iter().map(|(labels, point)| (labels.clone(), vec![*point])).collect()

@@ -3,6 +3,7 @@
 //! `SHOAL_DIFFERENTIAL_QUERIES=20000 SHOAL_DIFFERENTIAL_SEED=7` asks more and others.
 
 #![allow(clippy::unwrap_used, reason = "a test that lacks its world has failed")]
+#![allow(clippy::print_stdout, reason = "how many queries each known difference explains")]
 
 mod answer;
 mod ask;

@@ -1,14 +1,19 @@
 //! Which part of a query makes the difference: the innermost one whose own inputs are the same.
 
-use promql::ast::{At, Call, Expr, Length, Shift, Span, Subquery, ValueType};
+use std::collections::HashSet;
+
+use promql::ast::{AggregateOp, At, Call, Expr, Length, Shift, Span, Subquery, ValueType};
 use promql::parse::{ParseOptions, parse_with};
 
-use crate::answer::{Answer, difference};
+use crate::answer::{Answer, Point, difference};
 use crate::ask::{Ours, Theirs};
 use crate::generate::{Query, When};
 
 /// Evaluations of a subquery that are still asked for.
 const MAX_STEPS: i64 = 10_000;
+
+/// How often an answer is asked for again, to see whether it stays.
+const ASK_AGAIN: u32 = 6;
 
 /// A part of a query that the engines evaluate differently from the same inputs.
 #[derive(Debug)]
@@ -20,9 +25,17 @@ pub struct Culprit {
     pub theirs: Answer,
     /// Answers of both to each operand or argument.
     pub inputs: Vec<(Answer, Answer)>,
+    /// Whether somewhere in it `topk` or `bottomk` has equal values to choose from.
+    pub tied: bool,
+    /// Whether the other engine answers otherwise when it is asked again.
+    pub wavers: bool,
 }
 
 impl Culprit {
+    fn new(query: Query, ours: Answer, theirs: Answer) -> Self {
+        Self { query, expr: None, ours, theirs, inputs: Vec::new(), tied: false, wavers: false }
+    }
+
     /// Looks into a query with different answers.
     pub async fn find(
         (engine, oracle): (&Ours, &Theirs),
@@ -30,20 +43,23 @@ impl Culprit {
         (ours, theirs): (Answer, Answer),
     ) -> Self {
         let query = with_literal_times(query);
-        let mut culprit = Self { query, expr: None, ours, theirs, inputs: Vec::new() };
+        let mut culprit = Self::new(query, ours, theirs);
         'deeper: loop {
-            let options = ParseOptions { experimental_functions: true, ..ParseOptions::default() };
             culprit.inputs.clear();
-            culprit.expr = parse_with(&culprit.query.text, &options).ok();
+            culprit.expr = parsed(&culprit.query);
             let Some(expr) = &culprit.expr else { return culprit };
+            culprit.tied = has_ties(engine, &culprit.query, expr);
             for query in inputs(&culprit.query, expr) {
                 let (ours, theirs) = (engine.ask(&query), oracle.ask(&query).await);
                 if difference(&ours, &theirs, false).is_some() {
-                    let inputs = Vec::new();
-                    culprit = Self { query, expr: None, ours, theirs, inputs };
+                    culprit = Self::new(query, ours, theirs);
                     continue 'deeper;
                 }
                 culprit.inputs.push((ours, theirs));
+            }
+            for _ in 0..ASK_AGAIN {
+                let again = oracle.ask(&culprit.query).await;
+                culprit.wavers |= difference(&culprit.theirs, &again, false).is_some();
             }
             return culprit;
         }
@@ -56,6 +72,34 @@ impl Culprit {
             _ => None,
         }
     }
+}
+
+fn parsed(query: &Query) -> Option<Expr> {
+    let options = ParseOptions { experimental_functions: true, ..ParseOptions::default() };
+    parse_with(&query.text, &options).ok()
+}
+
+fn has_ties(engine: &Ours, query: &Query, expr: &Expr) -> bool {
+    let picks = matches!(
+        expr,
+        Expr::Aggregate(node) if matches!(node.op, AggregateOp::Topk | AggregateOp::Bottomk)
+    );
+    inputs(query, expr).iter().any(|input| {
+        picks && has_equal_values(&engine.ask(input))
+            || parsed(input).is_some_and(|expr| has_ties(engine, input, &expr))
+    })
+}
+
+/// Whether two series have one value at one time.
+fn has_equal_values(answer: &Answer) -> bool {
+    let points: Vec<Point> = match answer {
+        Answer::Vector(samples) => samples.iter().map(|(_, point)| *point).collect(),
+        Answer::Matrix(series) => series.values().flatten().copied().collect(),
+        Answer::Error(_) | Answer::Scalar(_) | Answer::Text(_) => Vec::new(),
+    };
+    let mut seen = HashSet::new();
+    let key = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 }.to_bits();
+    points.into_iter().any(|(time, value)| !seen.insert((time, key(value))))
 }
 
 /// Parts keep their meaning at other times.

@@ -20,23 +20,23 @@ pub struct Rule {
 
 pub const RULES: &[Rule] = &[
     Rule {
-        change: "atan2 between vectors drops the metric name (prometheus#9515 for scalars, 531567d46e)",
+        change: "atan2 between vectors drops the metric name (2.47, prometheus#12595)",
         per_thousand: 20,
         explains: atan2_keeps_the_name,
     },
     Rule {
-        change: "stddev and stdvar of a group that begins with NaN or an infinity are NaN, even of one sample (3.0, prometheus#14941)",
+        change: "stddev and stdvar of one sample that is NaN or infinite are NaN (3.0, prometheus#14941)",
         per_thousand: 10,
         explains: deviation_of_one,
     },
     Rule {
-        change: "sum and avg add a compensation of +0, so that -0 becomes 0 (3.0, prometheus#14074)",
+        change: "sum and avg add a compensation of +0, so that -0 becomes 0 (2.53, prometheus#14074, #14413)",
         per_thousand: 5,
         explains: zero_sum_without_sign,
     },
     Rule {
         change: "rate and increase cut to half an interval first, and only then where the counter would be zero (2.51, prometheus#13725)",
-        per_thousand: 10,
+        per_thousand: 5,
         explains: extrapolation_to_zero,
     },
     Rule {
@@ -45,19 +45,39 @@ pub const RULES: &[Rule] = &[
         explains: dot_and_line_break,
     },
     Rule {
-        change: "a window with @ of a function that is evaluated at each step stays where it is",
-        per_thousand: 15,
+        change: "a window with @ stays where it is in a function that is evaluated at each step (2.50, prometheus#13559)",
+        per_thousand: 10,
         explains: window_that_moved,
     },
     Rule {
-        change: "compensated sums give up the compensation at infinity (fd6bdf5230)",
+        change: "compensated sums give up the compensation at infinity (2.53, prometheus#14362)",
         per_thousand: 5,
         explains: infinite_compensation,
     },
     Rule {
-        change: "of equal values topk and bottomk may keep others: the heap is mended in place (3.0, prometheus#14291)",
+        change: "avg and avg_over_time divide the sum in place of averaging step by step: exact where 2.42 leaves a rest (3.5, prometheus#16569, #16773)",
         per_thousand: 5,
-        explains: ties,
+        explains: rest_of_an_average,
+    },
+    Rule {
+        change: "comparisons that filter look for a second match before they filter (3.9, prometheus#17668)",
+        per_thousand: 5,
+        explains: second_match_filtered,
+    },
+    Rule {
+        change: "of equal values topk and bottomk keep others: the heap is mended in place (2.44, prometheus#12190); and which come first is in 2.42 up to Go's map order",
+        per_thousand: 5,
+        explains: |culprit| ties(culprit) || culprit.tied,
+    },
+    Rule {
+        change: "no change of the language: Prometheus, 3.14 too, forgets the offset of timestamp(x @ t offset d)",
+        per_thousand: 10,
+        explains: forgotten_offset,
+    },
+    Rule {
+        change: "no change of the language: which zero of a minimum, or which rounding of a sum, is up to Go's map order",
+        per_thousand: 5,
+        explains: |culprit| order_of_addends(culprit) || culprit.wavers,
     },
     Rule {
         change: "no change of the language: Go's logarithm on amd64 takes subnormal numbers for normal ones",
@@ -65,14 +85,17 @@ pub const RULES: &[Rule] = &[
         explains: logarithm_of_subnormal,
     },
     Rule {
-        change: "no change of the language: Go reduces large angles with less precision",
+        change: "no change of the language: Go reduces large angles with less precision, which shows close to a pole too",
         per_thousand: 5,
         explains: large_angle,
     },
     Rule {
         change: "no change of the language: inputs that are equal within the tolerance, but not to the bit, fall on two sides of a step or almost cancel",
-        per_thousand: 10,
-        explains: unstable,
+        per_thousand: 5,
+        explains: |culprit| {
+            counted_text_is_rounded(culprit)
+                || inputs_differ_in_bits(culprit) && (takes_steps(culprit) || cancels(culprit))
+        },
     },
 ];
 
@@ -214,6 +237,46 @@ fn ties(culprit: &Culprit) -> bool {
         && values(ours) == values(theirs)
 }
 
+fn rest_of_an_average(culprit: &Culprit) -> bool {
+    (calls(culprit, &["avg_over_time"]) || aggregates(culprit, &[AggregateOp::Avg]))
+        && only_values(culprit, |ours, theirs| ours.abs() < 1e-12 && theirs.abs() < 1e-12)
+}
+
+fn second_match_filtered(culprit: &Culprit) -> bool {
+    let filters = matches!(
+        &culprit.expr,
+        Some(Expr::Binary(node)) if node.op.is_comparison() && !node.return_bool
+    );
+    let refused = culprit.ours.error().is_some_and(|text| text.contains("multiple matches"));
+    filters && refused && culprit.theirs.error().is_none()
+}
+
+fn forgotten_offset(culprit: &Culprit) -> bool {
+    calls(culprit, &["timestamp"])
+        && culprit.call().is_some_and(|call| match call.arguments[0].without_parens() {
+            Expr::Selector(node) => node.shift.at.is_some() && node.shift.offset.is_some(),
+            _ => false,
+        })
+}
+
+fn order_of_addends(culprit: &Culprit) -> bool {
+    let zeros = |ours: f64, theirs: f64| ours == 0.0 && theirs == 0.0;
+    let extremes = [AggregateOp::Min, AggregateOp::Max];
+    let deviations = [AggregateOp::Stddev, AggregateOp::Stdvar];
+    let largest = largest_input(culprit);
+    (aggregates(culprit, &extremes) && only_values(culprit, zeros))
+        || (aggregates(culprit, &deviations)
+            && only_values(culprit, |ours, theirs| {
+                (ours - theirs).abs() <= 1e-6 * ours && ours.abs() < 1e-4 * largest
+            }))
+}
+
+/// Of those that are finite.
+fn largest_input(culprit: &Culprit) -> f64 {
+    let values = input_values(culprit).into_iter().filter(|value| value.is_finite());
+    values.fold(0.0, |largest: f64, value| largest.max(value.abs()))
+}
+
 fn logarithm_of_subnormal(culprit: &Culprit) -> bool {
     calls(culprit, &["ln", "log2", "log10"])
         && input_values(culprit).iter().any(|value| value.is_subnormal())
@@ -222,12 +285,45 @@ fn logarithm_of_subnormal(culprit: &Culprit) -> bool {
 
 fn large_angle(culprit: &Culprit) -> bool {
     calls(culprit, &["sin", "cos", "tan"])
-        && input_values(culprit).iter().any(|value| value.abs() > 1e4)
-        && only_values(culprit, |ours, theirs| (ours - theirs).abs() <= 1e-6 * ours.abs())
+        && only_values(culprit, |ours, theirs| {
+            (ours - theirs).abs() <= 1e-6 * ours.abs()
+                && (ours.abs() > 1e4 || largest_input(culprit) > 1e4)
+        })
 }
 
-fn unstable(culprit: &Culprit) -> bool {
-    let steps = [
+/// `count_values` writes all digits.
+fn counted_text_is_rounded(culprit: &Culprit) -> bool {
+    let Some(Expr::Aggregate(node)) = &culprit.expr else { return false };
+    let Some(Expr::String(label)) = &node.parameter else { return false };
+    let rounded = |answer: &Answer| {
+        let mut counts: BTreeMap<(Labels, i64), f64> = BTreeMap::new();
+        for (labels, points) in series(answer).unwrap_or_default() {
+            let value: f64 = labels.value(&label.value).parse().unwrap_or(f64::NAN);
+            let mut builder = labels.to_builder();
+            builder.set(&label.value, format!("{:.8e}", value + 0.0));
+            for (time, count) in points {
+                *counts.entry((builder.build(), time)).or_default() += count;
+            }
+        }
+        counts
+    };
+    let ours = rounded(&culprit.ours);
+    node.op == AggregateOp::CountValues && !ours.is_empty() && ours == rounded(&culprit.theirs)
+}
+
+fn inputs_differ_in_bits(culprit: &Culprit) -> bool {
+    culprit.inputs.iter().any(|(ours, theirs)| {
+        let bits = |answer: &Answer| {
+            let values = series(answer).unwrap_or_default().into_values().flatten();
+            values.map(|(_, value)| value.to_bits()).collect::<Vec<_>>()
+        };
+        bits(ours) != bits(theirs)
+    })
+}
+
+/// Whether the smallest change of an input can change the value by much.
+fn takes_steps(culprit: &Culprit) -> bool {
+    let functions = [
         "floor",
         "ceil",
         "round",
@@ -244,38 +340,30 @@ fn unstable(culprit: &Culprit) -> bool {
         "resets",
         "rate",
         "increase",
-        "delta",
-        "idelta",
         "irate",
-        "deriv",
-        "predict_linear",
-        "stddev_over_time",
-        "stdvar_over_time",
-        "double_exponential_smoothing",
-        "tan",
-        "sin",
-        "cos",
     ];
-    let is_unstable = calls(culprit, &steps)
-        || matches!(&culprit.expr, Some(Expr::Binary(_)))
-        || aggregates(
-            culprit,
-            &[
-                AggregateOp::CountValues,
-                AggregateOp::Topk,
-                AggregateOp::Bottomk,
-                AggregateOp::Stddev,
-                AggregateOp::Stdvar,
-                AggregateOp::Sum,
-                AggregateOp::Avg,
-            ],
-        );
-    let differ_in_bits = culprit.inputs.iter().any(|(ours, theirs)| {
-        let bits = |answer: &Answer| {
-            let values = series(answer).unwrap_or_default().into_values().flatten();
-            values.map(|(_, value)| value.to_bits()).collect::<Vec<_>>()
-        };
-        bits(ours) != bits(theirs)
-    });
-    is_unstable && differ_in_bits
+    calls(culprit, &functions)
+        || calls(culprit, &["sin", "cos", "tan"]) && largest_input(culprit) > 1e4
+        || aggregates(culprit, &[AggregateOp::Topk, AggregateOp::Bottomk])
+        || matches!(
+            &culprit.expr,
+            Some(Expr::Binary(node)) if node.op.is_comparison() || node.op == BinaryOp::Mod
+        )
+}
+
+/// Whether what remains of differences is small beside the inputs.
+fn cancels(culprit: &Culprit) -> bool {
+    let sums = [AggregateOp::Sum, AggregateOp::Avg, AggregateOp::Stddev];
+    let functions =
+        ["delta", "idelta", "deriv", "avg_over_time", "sum_over_time", "stddev_over_time"];
+    let differences = matches!(
+        &culprit.expr,
+        Some(Expr::Binary(node)) if matches!(node.op, BinaryOp::Add | BinaryOp::Sub)
+    );
+    let bound = 1e-9 * largest_input(culprit);
+    let small = |ours: f64, theirs: f64| (ours - theirs).abs() <= bound;
+    (differences || calls(culprit, &functions) || aggregates(culprit, &sums))
+        && only_values(culprit, small)
+        || aggregates(culprit, &[AggregateOp::Stdvar])
+            && only_values(culprit, |ours, theirs| small(ours.sqrt(), theirs.sqrt()))
 }
