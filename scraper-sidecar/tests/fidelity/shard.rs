@@ -99,6 +99,7 @@ impl Shard {
             config: config.to_owned().into(),
             config_hash: format!("hash of version {version}"),
             targets,
+            ..AssignRequest::default()
         };
         self.client().assign(push).await.map(tonic::Response::into_inner)
     }
