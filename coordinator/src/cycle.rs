@@ -2,6 +2,7 @@
 
 mod apply;
 mod observe;
+mod switch;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use discovery::JobGroups;
+use proto::coordination::StopScrape;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
@@ -23,6 +25,7 @@ use crate::plan::{self, Condition, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
+use crate::stop::Switch;
 use tell::Teller;
 
 /// While something is under way the next turn comes no later than this.
@@ -50,6 +53,10 @@ pub(crate) struct Cycle {
     folder: Folder,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
+    stops: watch::Receiver<Arc<StopScrape>>,
+    switch: Switch,
+    /// As it is in this turn.
+    stop: Arc<StopScrape>,
     config: Arc<promconf::Config>,
     discovery: discovery::Manager,
     groups: watch::Receiver<Arc<Vec<JobGroups>>>,
@@ -80,6 +87,7 @@ impl Cycle {
         folder: Folder,
         backend: Backend,
         configs: watch::Receiver<Arc<promconf::Config>>,
+        switch: Switch,
         metrics: Metrics,
         events: Events,
         status: watch::Sender<Arc<Status>>,
@@ -100,6 +108,9 @@ impl Cycle {
             folder,
             backend,
             configs,
+            stops: switch.watch(),
+            stop: Arc::clone(&switch.watch().borrow()),
+            switch,
             config: loaded,
             discovery,
             groups,
@@ -110,7 +121,7 @@ impl Cycle {
             sizes: HashMap::new(),
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
-            agents: Agents::default(),
+            agents: Agents::new(metrics.pushed_bytes.clone()),
             tracks: BTreeMap::new(),
             history: History::default(),
             round: 0,
@@ -140,6 +151,7 @@ impl Cycle {
             tokio::select! {
                 Ok(()) = self.groups.changed() => {}
                 Ok(()) = self.configs.changed() => {}
+                Ok(()) = self.stops.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
                 else => std::future::pending().await,
@@ -162,6 +174,7 @@ impl Cycle {
         if let Err(cause) = self.keep_ahead(&reports) {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
+        self.take_switch(&reports);
         let seen = self.snapshot(&reports);
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
         self.history = plan.history.clone();
