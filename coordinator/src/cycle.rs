@@ -1,6 +1,7 @@
 //! One turn after another: observe, plan, apply. All the I/O between discovery, planner and shards, and no decision.
 
 mod apply;
+mod naming;
 mod observe;
 mod switch;
 mod tell;
@@ -26,6 +27,7 @@ use crate::shard::agent::Agents;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
 use crate::stop::Switch;
+use naming::Naming;
 use tell::Teller;
 
 /// While something is under way the next turn comes no later than this.
@@ -63,6 +65,7 @@ pub(crate) struct Cycle {
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
     found: Arc<Found>,
+    naming: Naming,
     /// The answers of discovery that `found` was made of.
     found_in: Option<Arc<Vec<JobGroups>>>,
     explorer: Explorer,
@@ -116,6 +119,7 @@ impl Cycle {
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
+            naming: Naming::default(),
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
@@ -174,6 +178,7 @@ impl Cycle {
         if let Err(cause) = self.keep_ahead(&reports) {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
+        self.take_names(&reports);
         self.take_switch(&reports);
         let seen = self.snapshot(&reports);
         let plan = plan::plan(&seen, &self.limits, &self.history, now);

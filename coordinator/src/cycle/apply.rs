@@ -227,7 +227,7 @@ fn engine_word(condition: Condition, current: Option<&ReportResponse>) -> &'stat
 }
 
 /// Whether a shard has a target with the labels that it has now.
-fn is_as_found(held: &Target, found: &FoundTarget) -> bool {
+pub(super) fn is_as_found(held: &Target, found: &FoundTarget) -> bool {
     let held_labels = held.labels.iter().map(|label| (label.name.as_str(), label.value.as_str()));
     *held.job == *found.job && held_labels.eq(found.target.labels.iter())
 }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use prost::Message;
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_server::{Coordination, CoordinationServer};
 use proto::coordination::target_report::Health;
@@ -51,8 +50,6 @@ pub(crate) struct Shard {
     /// 0: it is of the version before deltas.
     pub(crate) protocol: u32,
     pub(crate) stop: StopScrape,
-    /// Bytes of each message that it took.
-    pub(crate) messages: Vec<usize>,
     /// What it held after each assignment: address and state.
     pub(crate) history: Vec<Vec<(String, TargetState)>>,
 }
@@ -84,7 +81,6 @@ impl FakeSidecar {
             assigned: 0,
             protocol: push::PROTOCOL,
             stop: StopScrape::default(),
-            messages: Vec::new(),
             history: Vec::new(),
         }));
         let service = CoordinationServer::new(Service { shard: Arc::clone(&shard) });
@@ -145,7 +141,6 @@ impl Coordination for Service {
             return Err(Status::internal("disk is full"));
         }
         shard.assigned += 1;
-        shard.messages.push(request.encoded_len());
         let outcome = take(&mut shard, request);
         let held: Vec<Target> = shard.held.values().map(|held| held.target.clone()).collect();
         Ok(Response::new(AssignResponse {

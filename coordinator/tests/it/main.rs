@@ -6,5 +6,7 @@ mod api;
 mod assignment;
 mod fake;
 mod faults;
+mod identity;
 mod reload;
+mod stop_scrape;
 mod system;
