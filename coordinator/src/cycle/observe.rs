@@ -39,6 +39,7 @@ impl Cycle {
             self.config = newest;
             self.discovery.update(&self.config.scrape_configs);
             self.complete.clear();
+            self.recall.configure(&self.config);
         }
         let groups = Arc::clone(&self.groups.borrow());
         let answered = self.found_in.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &groups));
@@ -216,7 +217,7 @@ impl Cycle {
             targets: targets.collect(),
             shards: shards.collect(),
             groups: self.fleet.groups,
-            held_jobs: self.found.held_jobs.clone(),
+            held_jobs: self.held_jobs(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod api;
 mod assignment;
+mod discovery;
 mod fake;
 mod faults;
 mod identity;
