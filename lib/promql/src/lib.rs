@@ -9,6 +9,7 @@
 //!   accumulator per group.
 
 pub mod ast;
+mod budget;
 mod cancel;
 mod engine;
 mod error;
@@ -18,8 +19,9 @@ pub mod storage;
 mod value;
 
 pub use ast::{describe, pretty};
+pub use budget::{MemoryBudget, MemoryError, MemoryScope, Reserved};
 pub use cancel::CancelFlag;
-pub use engine::{Engine, EngineOptions, QueryOptions};
+pub use engine::{Cost, Engine, EngineOptions, Operator, QueryOptions};
 pub use error::QueryError;
 pub use parse::{ParseError, parse, parse_selector};
 pub use value::{MatrixSeries, QueryResult, Stats, Value, VectorSample};

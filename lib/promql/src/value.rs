@@ -5,10 +5,12 @@ use std::sync::Arc;
 use model::Labels;
 use model::histogram::FloatHistogram;
 
+use crate::budget::Reserved;
+use crate::engine::Operator;
 use crate::storage::HistogramSample;
 
 /// The answer to a query with everything that the user should know beside it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct QueryResult {
     /// The answer itself.
     pub value: Value,
@@ -18,6 +20,17 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// What the query cost.
     pub stats: Stats,
+    /// The plan with what each operator cost, if [`crate::QueryOptions::analyze`] asked for it.
+    pub analysis: Option<Operator>,
+    /// The memory of the answer, within the budgets until this is dropped.
+    pub memory: Reserved,
+}
+
+/// By what the user sees: neither memory nor time.
+impl PartialEq for QueryResult {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.value, &self.warnings, &self.infos) == (&other.value, &other.warnings, &other.infos)
+    }
 }
 
 /// A value of one of PromQL's four types.
@@ -41,6 +54,24 @@ pub enum Value {
     Vector(Vec<VectorSample>),
     /// Samples over time, ordered by labels for range queries.
     Matrix(Vec<MatrixSeries>),
+}
+
+impl Value {
+    /// How many series or numbers it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Scalar { .. } | Self::String { .. } => 1,
+            Self::Vector(samples) => samples.len(),
+            Self::Matrix(series) => series.len(),
+        }
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// One element of an instant vector.
@@ -85,4 +116,6 @@ pub struct Stats {
     pub peak_samples: u64,
     /// Series read from storage.
     pub series: u64,
+    /// The most bytes that the engine had reserved at one time, the answer included.
+    pub peak_bytes: u64,
 }

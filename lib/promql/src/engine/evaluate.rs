@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{Labels, METRIC_NAME};
 
@@ -11,8 +12,10 @@ use super::function::map::MapFunction;
 use super::grid::Grid;
 use super::operator;
 use super::plan::{LabelJoin, LabelReplace, Map, Scalar, Vector, WithScalar};
+use super::profile::{Clock, Profile};
 use super::row::{Row, Steps};
 use crate::ast::{Border, Span};
+use crate::budget::{QueryBudget, Reserved};
 use crate::engine::{EngineOptions, QueryOptions, go};
 use crate::error::QueryError;
 use crate::storage::Storage;
@@ -31,15 +34,32 @@ pub(super) type Sink<'a> = dyn FnMut(&Series, &mut Row) -> Result<(), QueryError
 
 pub(super) type Done = Result<(), QueryError>;
 
-/// The state of one query.
+/// The state of one query on one thread.
 pub(super) struct Evaluator<'a> {
     pub storage: &'a dyn Storage,
     pub options: &'a QueryOptions,
     pub delayed_name_removal: bool,
     pub use_start_timestamps: bool,
+    pub shared: Arc<Shared>,
+    /// Only while the query is observed.
+    pub clock: Option<Clock>,
+    /// Values of scalars.
+    columns: RefCell<Reserved>,
     annotations: RefCell<Annotations>,
     stats: Cell<Stats>,
-    held: Cell<u64>,
+}
+
+/// What all threads of a query have in common.
+pub(super) struct Shared {
+    pub budget: Arc<QueryBudget>,
+    held: AtomicU64,
+    peak_samples: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(budget: QueryBudget) -> Self {
+        Self { budget: Arc::new(budget), held: AtomicU64::new(0), peak_samples: AtomicU64::new(0) }
+    }
 }
 
 /// Labels that say nothing about a series once its values are of another kind.
@@ -62,15 +82,20 @@ impl<'a> Evaluator<'a> {
         storage: &'a dyn Storage,
         options: &'a QueryOptions,
         engine: &EngineOptions,
+        profile: Option<Arc<Profile>>,
     ) -> Self {
+        let budget = QueryBudget::new(options.max_memory, engine.memory.clone());
+        let shared = Arc::new(Shared::new(budget));
         Self {
+            columns: RefCell::new(Reserved::none(&shared.budget, None, "values of scalars")),
             storage,
             options,
             delayed_name_removal: engine.delayed_name_removal,
             use_start_timestamps: engine.use_start_timestamps,
+            shared,
+            clock: profile.map(|profile| Clock::start(profile, 0)),
             annotations: RefCell::default(),
             stats: Cell::default(),
-            held: Cell::new(0),
         }
     }
 
@@ -83,7 +108,11 @@ impl<'a> Evaluator<'a> {
     }
 
     pub fn stats(&self) -> Stats {
-        self.stats.get()
+        Stats {
+            peak_samples: self.shared.peak_samples.load(Ordering::Relaxed),
+            peak_bytes: self.shared.budget.peak(),
+            ..self.stats.get()
+        }
     }
 
     pub fn count(&self, change: impl FnOnce(&mut Stats)) {
@@ -94,14 +123,14 @@ impl<'a> Evaluator<'a> {
 
     /// Accounts for values that are kept in memory, until `release`.
     pub fn hold(&self, samples: usize) -> Done {
-        let held = self.held.get().saturating_add(samples as u64);
-        self.held.set(held);
-        self.count(|stats| stats.peak_samples = stats.peak_samples.max(held));
+        let samples = samples as u64;
+        let held = self.shared.held.fetch_add(samples, Ordering::Relaxed).saturating_add(samples);
+        self.shared.peak_samples.fetch_max(held, Ordering::Relaxed);
         if held > self.options.max_samples { Err(QueryError::TooManySamples) } else { Ok(()) }
     }
 
     pub fn release(&self, samples: usize) {
-        self.held.set(self.held.get().saturating_sub(samples as u64));
+        self.shared.held.fetch_sub(samples as u64, Ordering::Relaxed);
     }
 
     /// The series after a function: eagerly without its name, or marked to lose it at the end.
@@ -113,7 +142,10 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// One value per step.
     pub fn scalar(&self, plan: &Scalar, grid: Grid) -> Result<Vec<f64>, QueryError> {
+        // For as long as the query runs: there are no more columns than nodes in its text.
+        self.columns.borrow_mut().grow(size_of::<f64>() * grid.len)?;
         Ok(match plan {
             Scalar::Number(value) => vec![*value; grid.len],
             Scalar::Time => (0..grid.len).map(|step| seconds(grid.time(step))).collect(),
@@ -168,6 +200,17 @@ impl<'a> Evaluator<'a> {
         if grid.len == 0 {
             return Ok(());
         }
+        match &self.clock {
+            None => self.operator(plan, grid, sink),
+            Some(clock) => {
+                self.observed(clock, plan, sink, &mut |sink| self.operator(plan, grid, sink))
+            }
+        }
+    }
+
+    fn operator(&self, plan: &Vector, grid: Grid, sink: &mut Sink<'_>) -> Done {
+        // Most operators have a row or two that they work in.
+        let _rows = self.reserved("rows in work", 2 * Row::plain_bytes(grid.len))?;
         match plan {
             Vector::Select(select) if select.border == Border::Smoothed => {
                 self.smooth(select, grid, sink)
@@ -204,7 +247,7 @@ impl<'a> Evaluator<'a> {
             Vector::LabelReplace(node) => self.label_replace(node, grid, sink),
             Vector::LabelJoin(node) => self.label_join(node, grid, sink),
             Vector::Sort { input, order, span } => self.sort(input, order, *span, grid, sink),
-            Vector::Buckets(node) => self.buckets(node, grid, sink),
+            Vector::Buckets(node) => self.buckets(node.as_of(), grid, sink),
             Vector::Quantiles(node) => self.quantiles(node, grid, sink),
             Vector::Info(node) => self.info(node, grid, sink),
             Vector::Aggregate(node) => self.aggregate(node, grid, sink),
@@ -217,6 +260,27 @@ impl<'a> Evaluator<'a> {
             Vector::Nothing(input) => self.vector(input, grid, &mut |_, _| Ok(())),
             Vector::HistogramStat(stat, input) => self.histogram_stat(*stat, input, grid, sink),
         }
+    }
+
+    /// Runs the work of an operator whose node is `of` and counts what it hands on.
+    pub fn observed<T>(
+        &self,
+        clock: &Clock,
+        of: &T,
+        sink: &mut Sink<'_>,
+        work: &mut dyn FnMut(&mut Sink<'_>) -> Done,
+    ) -> Done {
+        let Some(id) = clock.profile.find(of) else { return work(sink) };
+        let above = clock.switch(id);
+        let done = work(&mut |series, row| {
+            clock.profile.count_row(id);
+            let inside = clock.switch(above);
+            let done = sink(series, row);
+            clock.switch(inside);
+            done
+        });
+        clock.switch(above);
+        done
     }
 
     /// Evaluates once and repeats the answer at every step.
@@ -247,7 +311,7 @@ impl<'a> Evaluator<'a> {
         if certain || self.delayed_name_removal {
             return body(sink);
         }
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         body(&mut |series, row| {
             seen.check(&series.labels, &row.valid)?;
             sink(series, row)
@@ -362,7 +426,7 @@ impl<'a> Evaluator<'a> {
         change: &dyn Fn(&Labels) -> Option<Labels>,
         target: &str,
     ) -> Done {
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         self.vector(input, grid, &mut |series, row| {
             let changed = match change(&series.labels) {
                 None => series.clone(),

@@ -8,8 +8,25 @@ use super::collect::Distinct;
 use super::evaluate::{Done, Evaluator, Series, Sink, without_name};
 use super::function::buckets::{Bucket, Raised, fraction, quantile};
 use super::grid::Grid;
-use super::plan::{Buckets, BucketsKind};
+use super::memory::ENTRY;
+use super::plan::{Buckets, BucketsKind, Vector};
 use super::row::{Row, Steps};
+use crate::ast::Span;
+use crate::budget::labels_bytes;
+
+/// What is evaluated.
+#[derive(Clone, Copy)]
+pub(super) struct BucketsOf<'p> {
+    pub kind: &'p BucketsKind,
+    pub input: &'p Vector,
+    pub input_span: Span,
+}
+
+impl Buckets {
+    pub(super) fn as_of(&self) -> BucketsOf<'_> {
+        BucketsOf { kind: &self.kind, input: &self.input, input_span: self.input_span }
+    }
+}
 
 /// The label that holds a bucket's upper bound.
 const BOUND: &str = "le";
@@ -26,8 +43,8 @@ enum Columns {
 }
 
 impl Evaluator<'_> {
-    pub(super) fn buckets(&self, node: &Buckets, grid: Grid, sink: &mut Sink<'_>) -> Done {
-        let columns = match &node.kind {
+    pub(super) fn buckets(&self, node: BucketsOf<'_>, grid: Grid, sink: &mut Sink<'_>) -> Done {
+        let columns = match node.kind {
             BucketsKind::Quantile(scalar, span) => {
                 let column = self.scalar(scalar, grid)?;
                 for value in column.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
@@ -40,13 +57,15 @@ impl Evaluator<'_> {
             }
         };
         let mut held = 0;
+        let mut memory = self.reserve("buckets of classic histograms");
         let mut ordinals = Ordinals::default();
         let mut histograms: Vec<Histogram> = Vec::new();
         let mut native: Vec<(Labels, Row)> = Vec::new();
-        self.vector(&node.input, grid, &mut |series, row| {
+        self.vector(node.input, grid, &mut |series, row| {
             if row.has_histograms() {
                 native.push((series.labels.clone(), self.of_native(series, row, &columns, node)));
                 self.hold(grid.len)?;
+                memory.grow(series.bytes() + Row::plain_bytes(grid.len))?;
                 held += grid.len;
                 row.drop_histograms();
                 if row.valid.is_empty() {
@@ -65,16 +84,18 @@ impl Evaluator<'_> {
             let samples = row.valid.count();
             self.hold(samples)?;
             held += samples;
+            memory.grow(size_of::<f64>() + row.bytes())?;
             let labels = series.labels.filter(|name| name != BOUND);
             let (ordinal, new) = ordinals.of(labels.clone());
             if new {
+                memory.grow(labels_bytes(&labels) + ENTRY + size_of::<Histogram>())?;
                 histograms.push(Histogram { labels, buckets: Vec::new() });
             }
             histograms[ordinal].buckets.push((bound, row.clone()));
             Ok(())
         })?;
         self.release(held);
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         for (labels, mut row) in native {
             if let Some(ordinal) = ordinals.find(&labels) {
                 self.drop_mixed(&mut row, &mut histograms[ordinal], node);
@@ -102,7 +123,7 @@ impl Evaluator<'_> {
     }
 
     /// The function of each native histogram of a row.
-    fn of_native(&self, series: &Series, row: &Row, columns: &Columns, node: &Buckets) -> Row {
+    fn of_native(&self, series: &Series, row: &Row, columns: &Columns, node: BucketsOf<'_>) -> Row {
         let mut out = Row::none(row.values.len());
         for (step, histogram) in row.iter_histograms() {
             let (value, effect) = match columns {
@@ -119,7 +140,7 @@ impl Evaluator<'_> {
     }
 
     /// Where one series has a native histogram and classic buckets nobody knows which is meant.
-    fn drop_mixed(&self, native: &mut Row, classic: &mut Histogram, node: &Buckets) {
+    fn drop_mixed(&self, native: &mut Row, classic: &mut Histogram, node: BucketsOf<'_>) {
         let mut both = Steps::none(native.values.len());
         for (_, row) in &classic.buckets {
             both.add(&row.valid);
@@ -140,7 +161,7 @@ impl Evaluator<'_> {
         &self,
         histogram: &Histogram,
         columns: &Columns,
-        node: &Buckets,
+        node: BucketsOf<'_>,
         grid: Grid,
     ) -> Row {
         let mut out = Row::none(grid.len);
@@ -170,7 +191,7 @@ impl Evaluator<'_> {
         out
     }
 
-    fn tell_raised(&self, labels: &Labels, raised: Raised, time: i64, node: &Buckets) {
+    fn tell_raised(&self, labels: &Labels, raised: Raised, time: i64, node: BucketsOf<'_>) {
         let forced = Forced {
             metric: self.told_name(labels),
             times: (time, time),

@@ -4,21 +4,20 @@ use super::collect::Distinct;
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::go;
 use super::grid::Grid;
-use super::plan::{Buckets, BucketsKind, Quantiles};
+use super::histogram::BucketsOf;
+use super::plan::{BucketsKind, Quantiles};
 use super::row::Steps;
 
 impl Evaluator<'_> {
     /// Each quantile evaluates the input anew; there are ten at most.
     pub(super) fn quantiles(&self, node: &Quantiles, grid: Grid, sink: &mut Sink<'_>) -> Done {
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         for (scalar, span) in &node.quantiles {
             let column = self.scalar(scalar, grid)?;
-            let buckets = Buckets {
-                kind: BucketsKind::Quantile(scalar.clone(), *span),
-                input: node.input.clone(),
-                input_span: node.input_span,
-            };
-            self.buckets(&buckets, grid, &mut |series, row| {
+            let kind = BucketsKind::Quantile(scalar.clone(), *span);
+            let buckets =
+                BucketsOf { kind: &kind, input: &node.input, input_span: node.input_span };
+            self.buckets(buckets, grid, &mut |series, row| {
                 // A quantile that changes over time is a label that does.
                 let mut parts: Vec<(u64, Steps)> = Vec::new();
                 for step in row.valid.iter() {

@@ -10,10 +10,12 @@ use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::function::range::Samples;
 use super::grid::Grid;
 use super::histogram_windows::{drop_stale_histograms, forget_resets, histogram_at, keep_counts};
+use super::memory::samples_bytes;
 use super::plan::{Range, Select, Source, Window};
 use super::row::Row;
 use super::start;
 use crate::ast::Border;
+use crate::budget::labels_bytes;
 use crate::error::QueryError;
 use crate::storage::{Samples as Stored, SelectRequest, SeriesData};
 
@@ -55,16 +57,30 @@ impl Evaluator<'_> {
         grid: Grid,
         each: &mut dyn FnMut(SeriesData) -> Done,
     ) -> Done {
+        self.each_series_around(select, (reach, 0), grid, each)
+    }
+
+    /// The same with samples up to `ahead` after each step.
+    pub(super) fn each_series_around(
+        &self,
+        select: &Select,
+        (reach, ahead): (i64, i64),
+        grid: Grid,
+        each: &mut dyn FnMut(SeriesData) -> Done,
+    ) -> Done {
         let request = SelectRequest {
             matchers: select.matchers.clone(),
             // Windows exclude their start.
             start: select.looks_at(grid, 0).saturating_sub(reach).saturating_add(1),
-            end: select.looks_at(grid, grid.len - 1),
+            end: select.looks_at(grid, grid.len - 1).saturating_add(ahead),
             hints: select.hints.clone(),
         };
-        let mut set = self.storage.select(&request)?;
-        while let Some(mut series) = set.next()? {
+        let mut memory = self.reserve("samples of a series");
+        let mut read = self.read(select, &request)?;
+        while let Some(mut series) = read.next()? {
             self.options.cancel.check()?;
+            // At least for the largest series so far: one series follows another into the same place.
+            memory.reach(labels_bytes(&series.labels) + samples_bytes(&series.samples))?;
             // A source that gives more times than values, or the reverse, must not make us panic.
             series.samples.timestamps.truncate(series.samples.len());
             series.samples.values.truncate(series.samples.len());
@@ -81,10 +97,10 @@ impl Evaluator<'_> {
                 samples += weights.sum::<usize>();
             }
             self.hold(samples)?;
-            each(series)?;
+            read.hand_over(series, each)?;
             self.release(samples);
         }
-        for warning in set.warnings() {
+        for warning in read.set.warnings() {
             self.note(Note::Storage(warning), None);
         }
         Ok(())
@@ -161,6 +177,7 @@ impl Evaluator<'_> {
                 let (offset, at) = (*offset, *at);
                 let inner = subquery_grid(grid, range, *step, offset, at);
                 self.hold(inner.len)?;
+                let _memory = self.reserved("samples of a subquery", 16 * inner.len)?;
                 let mut samples = Stored::default();
                 let mut with_row = |series: &Series, row: &mut Row| {
                     row.write_samples(inner, &mut samples);
@@ -333,7 +350,13 @@ pub(super) fn drop_stale(samples: &mut Stored) {
 }
 
 /// The times at which a subquery's inside is evaluated: multiples of its step that any window can see.
-fn subquery_grid(grid: Grid, range: i64, step: i64, offset: i64, at: Option<i64>) -> Grid {
+pub(super) fn subquery_grid(
+    grid: Grid,
+    range: i64,
+    step: i64,
+    offset: i64,
+    at: Option<i64>,
+) -> Grid {
     let first = at.unwrap_or(grid.start).saturating_sub(offset).saturating_sub(range);
     let last = at.unwrap_or_else(|| grid.last()).saturating_sub(offset);
     // Division truncates towards zero, so a negative start may need the same step on.

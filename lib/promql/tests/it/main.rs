@@ -9,6 +9,7 @@
 
 mod conformance;
 mod engine;
+mod explain;
 mod generated;
 mod parse_corpus;
 mod script_corpus;
