@@ -11,5 +11,6 @@ mod conformance;
 mod engine;
 mod explain;
 mod generated;
+mod memory;
 mod parse_corpus;
 mod script_corpus;

@@ -192,6 +192,8 @@ impl Evaluator<'_> {
         })?;
         self.release(held);
         for mut group in groups {
+            // It is gone before the next one.
+            memory.shrink(Group::bytes(op, grid.len));
             group.finish(quantiles, op);
             if let Some(fold) = group.histograms.take() {
                 fold.finish(self, node, &mut group.row);
