@@ -39,6 +39,7 @@ mod set;
 mod sort;
 mod start;
 mod sum;
+mod tally;
 
 pub use explain::{Cost, Operator};
 
@@ -77,6 +78,8 @@ pub struct QueryOptions {
     pub max_memory: u64,
     /// Whether to find out what each operator costs.
     pub analyze: bool,
+    /// Whether to count the samples that each step looked at.
+    pub per_step_stats: bool,
 }
 
 impl Default for QueryOptions {
@@ -89,6 +92,7 @@ impl Default for QueryOptions {
             max_samples: 50_000_000,
             max_memory: u64::MAX,
             analyze: false,
+            per_step_stats: false,
         }
     }
 }
@@ -220,10 +224,15 @@ impl Engine {
             analysis = Some(operator);
             profile = Some(Arc::new(Profile::new(explainer.ids, explainer.count)));
         }
-        let evaluator = Evaluator::new(storage, options, &self.options, profile.clone());
+        let steps = options.per_step_stats.then_some(when.grid.len);
+        let evaluator = Evaluator::new(storage, options, &self.options, profile.clone(), steps);
         let output = evaluator.output(&plan, when).map_err(|error| of_query(error, query))?;
         let (warnings, infos) = evaluator.texts(query);
         let stats = evaluator.stats();
+        let samples_per_step = evaluator.tally.steps().map(|counts| {
+            let times = (0..when.grid.len).map(|step| when.grid.time(step));
+            times.zip(counts).collect()
+        });
         drop(evaluator);
         if let (Some(operator), Some(profile)) = (&mut analysis, profile) {
             profile.fill(operator);
@@ -233,7 +242,7 @@ impl Engine {
             }
         }
         let Output { value, memory } = output;
-        Ok(QueryResult { value, warnings, infos, stats, analysis, memory })
+        Ok(QueryResult { value, warnings, infos, stats, samples_per_step, analysis, memory })
     }
 }
 

@@ -20,6 +20,9 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// What the query cost.
     pub stats: Stats,
+    /// How many samples each step looked at, by its time in milliseconds, if
+    /// [`crate::QueryOptions::per_step_stats`] asked for it. Together they are [`Stats::samples`].
+    pub samples_per_step: Option<Vec<(i64, u64)>>,
     /// The plan with what each operator cost, if [`crate::QueryOptions::analyze`] asked for it.
     pub analysis: Option<Operator>,
     /// The memory of the answer, within the budgets until this is dropped.

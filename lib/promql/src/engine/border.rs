@@ -232,9 +232,11 @@ impl Evaluator<'_> {
         let (before, after) = self.margins(select.border);
         let reach = range.window.range.saturating_add(before);
         let mut row = Row::none(grid.len);
+        let mut seen: Vec<(usize, u64)> = Vec::new();
         self.distinct(range.window.has_one_name(), sink, &mut |sink| {
             self.around(select, (reach, after), grid, &mut |series, samples| {
                 row.clear();
+                seen.clear();
                 let (mut scan, mut used) = (Scan::new(samples), 0);
                 let metric = series.labels.metric_name();
                 let mut any_number = false;
@@ -245,6 +247,7 @@ impl Evaluator<'_> {
                     let (times, values) =
                         scan.between(start.saturating_sub(before), end.saturating_add(after));
                     used += times.len() as u64;
+                    seen.push((step, times.len() as u64));
                     let smoothed = select.border == Border::Smoothed;
                     let histograms = scan.histograms();
                     if !histograms.is_empty() {
@@ -260,7 +263,7 @@ impl Evaluator<'_> {
                         any_number = true;
                     }
                 }
-                self.count(|stats| stats.samples += used);
+                self.tally.add(used, || seen.iter().copied());
                 if row.valid.is_empty() {
                     return Ok(());
                 }
@@ -312,7 +315,7 @@ impl Evaluator<'_> {
             if row.valid.is_empty() {
                 return Ok(());
             }
-            self.count(|stats| stats.samples += row.valid.count() as u64);
+            self.tally.add(row.valid.count() as u64, || row.valid.iter().map(|step| (step, 1)));
             sink(&series, &mut row)
         })
     }

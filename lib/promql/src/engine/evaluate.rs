@@ -14,6 +14,7 @@ use super::operator;
 use super::plan::{LabelJoin, LabelReplace, Map, Scalar, Vector, WithScalar};
 use super::profile::{Clock, Profile};
 use super::row::{Row, Steps};
+use super::tally::{Counting, Tally};
 use crate::ast::{Border, Span};
 use crate::budget::{QueryBudget, Reserved};
 use crate::engine::{EngineOptions, QueryOptions, go};
@@ -46,7 +47,8 @@ pub(super) struct Evaluator<'a> {
     /// Values of scalars.
     columns: RefCell<Reserved>,
     annotations: RefCell<Annotations>,
-    stats: Cell<Stats>,
+    pub tally: Tally,
+    series: Cell<u64>,
 }
 
 /// What all threads of a query have in common.
@@ -83,6 +85,7 @@ impl<'a> Evaluator<'a> {
         options: &'a QueryOptions,
         engine: &EngineOptions,
         profile: Option<Arc<Profile>>,
+        steps: Option<usize>,
     ) -> Self {
         let budget = QueryBudget::new(options.max_memory, engine.memory.clone());
         let shared = Arc::new(Shared::new(budget));
@@ -95,7 +98,8 @@ impl<'a> Evaluator<'a> {
             shared,
             clock: profile.map(|profile| Clock::start(profile, 0)),
             annotations: RefCell::default(),
-            stats: Cell::default(),
+            tally: Tally::new(steps),
+            series: Cell::new(0),
         }
     }
 
@@ -111,14 +115,14 @@ impl<'a> Evaluator<'a> {
         Stats {
             peak_samples: self.shared.peak_samples.load(Ordering::Relaxed),
             peak_bytes: self.shared.budget.peak(),
-            ..self.stats.get()
+            samples: self.tally.samples(),
+            series: self.series.get(),
         }
     }
 
-    pub fn count(&self, change: impl FnOnce(&mut Stats)) {
-        let mut stats = self.stats.get();
-        change(&mut stats);
-        self.stats.set(stats);
+    /// Counts a series read.
+    pub fn count_series(&self) {
+        self.series.set(self.series.get() + 1);
     }
 
     /// Accounts for values that are kept in memory, until `release`.
@@ -159,7 +163,12 @@ impl<'a> Evaluator<'a> {
             Scalar::Min(left, right) => self.pairwise(left, right, grid, go::min)?,
             Scalar::Max(left, right) => self.pairwise(left, right, grid, go::max)?,
             Scalar::Invariant(inner) => {
-                let once = self.scalar(inner, Grid::instant(grid.start))?;
+                let mut once = Vec::new();
+                self.counting(Counting::Once, |_| {
+                    once = self.scalar(inner, Grid::instant(grid.start))?;
+                    Ok(())
+                })?;
+                self.count_repeated(grid.len);
                 vec![once.first().copied().unwrap_or(f64::NAN); grid.len]
             }
         })
@@ -289,16 +298,20 @@ impl<'a> Evaluator<'a> {
             return self.vector(input, grid, sink);
         }
         let mut wide = Row::none(grid.len);
-        self.vector(input, Grid::instant(grid.start), &mut |series, row| {
-            let Some(value) = row.get(0) else { return Ok(()) };
-            wide.values.fill(value);
-            wide.valid.fill();
-            wide.histograms.clear();
-            if let Some(histogram) = row.histogram(0) {
-                wide.histograms.resize(grid.len, Some(Arc::clone(histogram)));
-            }
-            sink(series, &mut wide)
-        })
+        self.counting(Counting::Once, |outside| {
+            self.vector(input, Grid::instant(grid.start), &mut |series, row| {
+                let Some(value) = row.get(0) else { return Ok(()) };
+                wide.values.fill(value);
+                wide.valid.fill();
+                wide.histograms.clear();
+                if let Some(histogram) = row.histogram(0) {
+                    wide.histograms.resize(grid.len, Some(Arc::clone(histogram)));
+                }
+                outside(&mut || sink(series, &mut wide))
+            })
+        })?;
+        self.count_repeated(grid.len);
+        Ok(())
     }
 
     /// Runs `body` with a sink that refuses two rows of one label set at one step, unless there can be none.

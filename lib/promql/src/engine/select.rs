@@ -14,6 +14,7 @@ use super::memory::samples_bytes;
 use super::plan::{Range, Select, Source, Window};
 use super::row::Row;
 use super::start;
+use super::tally::Counting;
 use crate::ast::Border;
 use crate::budget::labels_bytes;
 use crate::error::QueryError;
@@ -85,7 +86,7 @@ impl Evaluator<'_> {
             series.samples.timestamps.truncate(series.samples.len());
             series.samples.values.truncate(series.samples.len());
             start::tidy(&mut series.samples, self.use_start_timestamps);
-            self.count(|stats| stats.series += 1);
+            self.count_series();
             let mut samples = series.samples.len();
             if !series.samples.histograms.is_empty() {
                 let len = samples;
@@ -144,7 +145,7 @@ impl Evaluator<'_> {
             if used == 0 {
                 return Ok(());
             }
-            self.count(|stats| stats.samples += used);
+            self.tally.add(used, || row.valid.iter().map(|step| (step, 1)));
             sink(&Series { labels: data.labels, drop_name: false }, &mut row)
         })
     }
@@ -185,11 +186,15 @@ impl Evaluator<'_> {
                     let samples = &samples;
                     each(series, &Windows { evaluator: self, grid, samples, range, offset, at })
                 };
-                if input.may_repeat_labels() {
-                    Rows::collect(self, input, inner)?.push(self, &mut with_row)?;
-                } else {
-                    self.vector(input, inner, &mut with_row)?;
-                }
+                self.counting(Counting::Off, |outside| {
+                    let mut sink =
+                        |series: &Series, row: &mut Row| outside(&mut || with_row(series, row));
+                    if input.may_repeat_labels() {
+                        Rows::collect(self, input, inner)?.push(self, &mut sink)
+                    } else {
+                        self.vector(input, inner, &mut sink)
+                    }
+                })?;
                 self.release(inner.len);
                 Ok(())
             }
@@ -298,8 +303,19 @@ impl Windows<'_> {
             };
             each(step, &samples)?;
         }
-        self.evaluator.count(|stats| stats.samples += used);
+        self.evaluator.tally.add(used, || self.lengths());
         Ok(())
+    }
+
+    /// How many samples the window of each step has.
+    fn lengths(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let times = &self.samples.timestamps;
+        (0..self.grid.len).map(move |step| {
+            let end = self.at.unwrap_or_else(|| self.grid.time(step)).saturating_sub(self.offset);
+            let start = end.saturating_sub(self.range);
+            let until = |limit: i64| times.partition_point(|time| *time <= limit);
+            (step, until(end).saturating_sub(until(start)) as u64)
+        })
     }
 
     /// The samples of the window of the first step.

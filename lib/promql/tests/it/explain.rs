@@ -183,3 +183,27 @@ fn a_query_that_nobody_analyzes_has_no_analysis() {
     let result = engine().instant(&memory(), "requests_total", 300_000, &QueryOptions::default());
     assert_eq!(result.unwrap().analysis, None);
 }
+
+fn per_step(query: &str, expected: [u64; 3]) {
+    let options = QueryOptions { per_step_stats: true, ..QueryOptions::default() };
+    let result = engine().range(&memory(), query, 300_000, 420_000, 60_000, &options).unwrap();
+    let steps = result.samples_per_step.unwrap();
+    assert_eq!(steps.iter().map(|(_, n)| *n).collect::<Vec<_>>(), expected, "{query}");
+    assert_eq!(steps.iter().map(|(_, n)| n).sum::<u64>(), result.stats.samples, "{query}");
+    assert_eq!((steps[0].0, steps[2].0), (300_000, 420_000));
+}
+
+#[test]
+fn samples_are_counted_per_step_as_prometheus_does() {
+    per_step("requests_total", [6, 6, 6]);
+    per_step("sum(requests_total) + sum(requests_total)", [12, 12, 12]);
+    per_step("rate(requests_total{job=\"a\"}[1m])", [4, 4, 4]);
+    per_step("changes(requests_total{job=\"a\"}[10m])", [22, 26, 30]);
+    per_step("changes(requests_total{job=\"a\"}[1m] anchored)", [22, 24, 24]);
+    // What is the same at every step counts at every step.
+    per_step("requests_total @ 10", [6, 6, 6]);
+    per_step("sum(requests_total{job=\"a\"}) > scalar(sum(requests_total @ 10))", [8, 8, 8]);
+    // Of a subquery only the samples that it makes count.
+    per_step("max_over_time(requests_total{job=\"a\"}[2m:30s])", [8, 8, 8]);
+    per_step("1 + 1", [0, 0, 0]);
+}
