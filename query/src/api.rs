@@ -21,6 +21,7 @@ use crate::fanout::{Budget, Fanout, PartialResponse, Scope};
 use crate::metrics::Metrics;
 
 mod active;
+mod explain;
 mod federate;
 mod json;
 mod labels;
@@ -62,7 +63,10 @@ impl Api {
         metrics.gate_max.set(i64::try_from(permits).unwrap_or(i64::MAX));
         Self {
             fanout,
-            engine: promql::Engine::new(promql::EngineOptions::default()),
+            engine: promql::Engine::new(promql::EngineOptions {
+                memory: promql::MemoryBudget::new(config.query.max_memory),
+                ..promql::EngineOptions::default()
+            }),
             settings: Arc::new(config.query.clone()),
             flags: Arc::new(config.flags.clone()),
             coordinators: Arc::from(config.endpoints.coordinators.as_slice()),
@@ -79,6 +83,8 @@ impl Api {
         let api = Router::new()
             .route("/api/v1/query", get(query::instant).post(query::instant))
             .route("/api/v1/query_range", get(query::range).post(query::range))
+            .route("/api/v1/query_explain", get(explain::instant).post(explain::instant))
+            .route("/api/v1/query_range_explain", get(explain::range).post(explain::range))
             .route("/api/v1/format_query", get(syntax::format).post(syntax::format))
             .route("/api/v1/parse_query", get(syntax::parse).post(syntax::parse))
             .route("/api/v1/queries", get(active::list))

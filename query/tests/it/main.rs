@@ -4,6 +4,7 @@
 
 mod completeness;
 mod deduplication;
+mod explain;
 mod fake;
 mod federate;
 mod grafana;
