@@ -1,7 +1,10 @@
 //! One turn after another: observe, plan, apply. All the I/O between discovery, planner and shards, and no decision.
 
 mod apply;
+mod doubt;
+mod naming;
 mod observe;
+mod switch;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use discovery::JobGroups;
+use proto::coordination::StopScrape;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
@@ -18,11 +22,14 @@ use crate::epoch::Folder;
 use crate::events::Events;
 use crate::explore::Explorer;
 use crate::found::Found;
+use crate::found::recall::Recall;
 use crate::metrics::Metrics;
 use crate::plan::{self, Condition, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
+use crate::stop::Switch;
+use naming::Naming;
 use tell::Teller;
 
 /// While something is under way the next turn comes no later than this.
@@ -50,12 +57,18 @@ pub(crate) struct Cycle {
     folder: Folder,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
+    stops: watch::Receiver<Arc<StopScrape>>,
+    switch: Switch,
+    /// As it is in this turn.
+    stop: Arc<StopScrape>,
     config: Arc<promconf::Config>,
     discovery: discovery::Manager,
     groups: watch::Receiver<Arc<Vec<JobGroups>>>,
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
     found: Arc<Found>,
+    naming: Naming,
+    recall: Recall,
     /// The answers of discovery that `found` was made of.
     found_in: Option<Arc<Vec<JobGroups>>>,
     explorer: Explorer,
@@ -80,6 +93,7 @@ impl Cycle {
         folder: Folder,
         backend: Backend,
         configs: watch::Receiver<Arc<promconf::Config>>,
+        switch: Switch,
         metrics: Metrics,
         events: Events,
         status: watch::Sender<Arc<Status>>,
@@ -93,6 +107,8 @@ impl Cycle {
             config.discovery.clone(),
             ctx,
         );
+        let mut recall = Recall::new(config.discovery.guard.clone(), now_ms());
+        recall.configure(&loaded);
         Self {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
@@ -100,17 +116,22 @@ impl Cycle {
             folder,
             backend,
             configs,
+            stops: switch.watch(),
+            stop: Arc::clone(&switch.watch().borrow()),
+            switch,
             config: loaded,
             discovery,
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
+            naming: Naming::default(),
+            recall,
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
-            agents: Agents::default(),
+            agents: Agents::new(metrics.pushed_bytes.clone()),
             tracks: BTreeMap::new(),
             history: History::default(),
             round: 0,
@@ -140,6 +161,7 @@ impl Cycle {
             tokio::select! {
                 Ok(()) = self.groups.changed() => {}
                 Ok(()) = self.configs.changed() => {}
+                Ok(()) = self.stops.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
                 else => std::future::pending().await,
@@ -162,6 +184,9 @@ impl Cycle {
         if let Err(cause) = self.keep_ahead(&reports) {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
+        self.take_names(&reports);
+        self.take_doubts(&reports);
+        self.take_switch(&reports);
         let seen = self.snapshot(&reports);
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
         self.history = plan.history.clone();

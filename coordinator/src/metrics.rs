@@ -32,6 +32,10 @@ pub(crate) struct Metrics {
     shard_series: Gauges,
     shard_targets: Gauges,
     epoch: Gauge,
+    stopped: Gauges,
+    discovery_held: Gauge,
+    /// Sent to shards as assignments.
+    pub(crate) pushed_bytes: Counter,
 }
 
 impl Metrics {
@@ -52,6 +56,9 @@ impl Metrics {
                 shard_series: Family::default(),
                 shard_targets: Family::default(),
                 epoch: Gauge::default(),
+                stopped: Family::default(),
+                discovery_held: Gauge::default(),
+                pushed_bytes: Counter::default(),
             };
             metrics.name(registry);
             metrics
@@ -115,6 +122,21 @@ impl Metrics {
             "Targets that a shard holds",
             self.shard_targets.clone(),
         );
+        registry.register(
+            name("scrape_stopped"),
+            "1 for each job that the emergency switch stops; an empty job is all of them",
+            self.stopped.clone(),
+        );
+        registry.register(
+            name("discovery_held_jobs"),
+            "Jobs whose first answer lacks so much of what shards hold that they keep it for now",
+            self.discovery_held.clone(),
+        );
+        registry.register(
+            name("pushed_bytes"),
+            "Bytes sent to shards as assignments",
+            self.pushed_bytes.clone(),
+        );
         registry.register(name("epoch"), "The epoch that assignments carry", self.epoch.clone());
     }
 
@@ -137,6 +159,19 @@ impl Metrics {
 
     pub(crate) fn decided(&self, kind: &str) {
         self.decisions.get_or_create(&[("kind", kind.to_owned())]).inc();
+    }
+
+    /// How many jobs' first answers are not believed yet.
+    pub(crate) fn discovery_held(&self, jobs: usize) {
+        set(&self.discovery_held, jobs);
+    }
+
+    /// The jobs that the emergency switch stops.
+    pub(crate) fn stopped<'a>(&self, jobs: impl Iterator<Item = &'a str>) {
+        self.stopped.clear();
+        for job in jobs {
+            self.stopped.get_or_create(&[("job", job.to_owned())]).set(1);
+        }
     }
 
     pub(crate) fn cycle_took(&self, time: Duration) {

@@ -5,6 +5,7 @@
 
 pub(crate) mod agent;
 mod local;
+pub(crate) mod push;
 mod static_list;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use tracing::{error, info};
 use super::{Cycle, Track};
 use crate::Error;
 use crate::explore::Trial;
+use crate::found::names::Memory;
 use crate::found::{self, Found};
 use crate::plan::{Condition, Holding, ShardId, ShardView, Size, Snapshot, State, TargetView};
 
@@ -38,6 +39,7 @@ impl Cycle {
             self.config = newest;
             self.discovery.update(&self.config.scrape_configs);
             self.complete.clear();
+            self.recall.configure(&self.config);
         }
         let groups = Arc::clone(&self.groups.borrow());
         let answered = self.found_in.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &groups));
@@ -47,8 +49,10 @@ impl Cycle {
         self.found_in = Some(Arc::clone(&groups));
         let config = Arc::clone(&self.config);
         let mut complete = std::mem::take(&mut self.complete);
+        let (before, waiting) = (Arc::clone(&self.found), self.naming.waiting.clone());
         let find = move || {
-            let found = found::find(&config, &groups, &mut complete);
+            let memory = Memory::of(&config, before.targets.iter(), &waiting);
+            let found = found::find(&config, &groups, &mut complete, &before, &memory);
             (found, complete)
         };
         match tokio::task::spawn_blocking(find).await {
@@ -56,6 +60,7 @@ impl Cycle {
                 self.complete = complete;
                 self.teller.tell_found(&self.found, &found);
                 self.found = Arc::new(found);
+                self.forget_names();
             }
             Err(panic) => error!(error = %panic, "relabelling failed, the targets stay"),
         }
@@ -212,7 +217,7 @@ impl Cycle {
             targets: targets.collect(),
             shards: shards.collect(),
             groups: self.fleet.groups,
-            held_jobs: self.found.held_jobs.clone(),
+            held_jobs: self.held_jobs(),
         }
     }
 }

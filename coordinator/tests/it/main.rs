@@ -4,7 +4,10 @@
 
 mod api;
 mod assignment;
+mod discovery;
 mod fake;
 mod faults;
+mod identity;
 mod reload;
+mod stop_scrape;
 mod system;

@@ -14,6 +14,7 @@ use super::operator;
 use super::plan::{LabelJoin, LabelReplace, Map, Scalar, Vector, WithScalar};
 use super::profile::{Clock, Profile};
 use super::row::{Row, Steps};
+use super::select::Picked;
 use super::tally::{Counting, Tally};
 use crate::ast::{Border, Span};
 use crate::budget::{QueryBudget, Reserved};
@@ -224,9 +225,11 @@ impl<'a> Evaluator<'a> {
             Vector::Select(select) if select.border == Border::Smoothed => {
                 self.smooth(select, grid, sink)
             }
-            Vector::Select(select) => self.select(select, grid, false, sink),
+            Vector::Select(select) => self.select(select, grid, Picked::Values, sink),
             Vector::SampleTime(select) => self.distinct(select.has_one_name(), sink, &mut |sink| {
-                self.select(select, grid, true, &mut |series, row| sink(&self.renamed(series), row))
+                self.select(select, grid, Picked::Times, &mut |series, row| {
+                    sink(&self.renamed(series), row)
+                })
             }),
             Vector::StartTime(select) => self.start_times(select, grid, sink),
             Vector::Range(range) if range.window.border() != Border::Plain => {
@@ -256,7 +259,7 @@ impl<'a> Evaluator<'a> {
             Vector::LabelReplace(node) => self.label_replace(node, grid, sink),
             Vector::LabelJoin(node) => self.label_join(node, grid, sink),
             Vector::Sort { input, order, span } => self.sort(input, order, *span, grid, sink),
-            Vector::Buckets(node) => self.buckets(node.as_of(), grid, sink),
+            Vector::Buckets(node) => self.buckets(node, grid, sink),
             Vector::Quantiles(node) => self.quantiles(node, grid, sink),
             Vector::Info(node) => self.info(node, grid, sink),
             Vector::Aggregate(node) => self.aggregate(node, grid, sink),
