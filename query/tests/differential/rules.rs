@@ -70,6 +70,16 @@ pub const RULES: &[Rule] = &[
         explains: |culprit| ties(culprit) || culprit.tied,
     },
     Rule {
+        change: "histogram_quantile of native histograms interpolates exponentially (3.0, prometheus#14677)",
+        per_thousand: 40,
+        explains: interpolated_in_one_bucket,
+    },
+    Rule {
+        change: "the sum of two native histograms of which one follows a reset and the other does not is left out, with a warning (3.7, prometheus#17051, #17094)",
+        per_thousand: 5,
+        explains: added_across_a_reset,
+    },
+    Rule {
         change: "no change of the language: Prometheus, 3.14 too, forgets the offset of timestamp(x @ t offset d)",
         per_thousand: 10,
         explains: forgotten_offset,
@@ -249,6 +259,35 @@ fn second_match_filtered(culprit: &Culprit) -> bool {
     );
     let refused = culprit.ours.error().is_some_and(|text| text.contains("multiple matches"));
     filters && refused && culprit.theirs.error().is_none()
+}
+
+/// Both are in one bucket: of the coarser resolution, bounds are powers of two.
+fn interpolated_in_one_bucket(culprit: &Culprit) -> bool {
+    let bucket = |value: f64| value.abs().log2().ceil();
+    calls(culprit, &["histogram_quantile"])
+        && culprit.query.text.contains("native_seconds")
+        && only_values(culprit, |ours, theirs| {
+            ours.signum() == theirs.signum()
+                && (bucket(ours) - bucket(theirs)).abs() <= 1.0
+                && (0.5..=2.0).contains(&(ours / theirs))
+        })
+}
+
+/// What we have is theirs too; `histogram_sum` and the like look for resets themselves.
+fn added_across_a_reset(culprit: &Culprit) -> bool {
+    let (Some(ours), Some(theirs)) = (series(&culprit.ours), series(&culprit.theirs)) else {
+        return false;
+    };
+    let is_theirs = |labels: &Labels, (time, value): &Point| {
+        theirs
+            .get(labels)
+            .is_some_and(|points| points.iter().any(|(at, b)| at == time && equal(*value, *b)))
+    };
+    let text = &culprit.query.text;
+    let adds = matches!(&culprit.expr, Some(Expr::Binary(node)) if node.op == BinaryOp::Add)
+        || calls(culprit, &["histogram_count", "histogram_sum"]) && text.contains(" + ");
+    adds && text.contains("native_seconds")
+        && ours.iter().all(|(labels, points)| points.iter().all(|point| is_theirs(labels, point)))
 }
 
 fn forgotten_offset(culprit: &Culprit) -> bool {

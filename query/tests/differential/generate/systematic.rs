@@ -388,6 +388,52 @@ const OTHERS: &[&str] = &[
     "histogram_quantile(0.5, load)",
 ];
 
+/// Vectors of native histograms, as far as 2.42 has them.
+const NATIVE: &[&str] = &[
+    "native_seconds",
+    "native_seconds{service=\"api\"}",
+    "native_seconds offset 11m",
+    "native_seconds @ 1700003607.777",
+    "rate(native_seconds[5m])",
+    "increase(native_seconds[10m])",
+    "delta(native_seconds{service=\"web\"}[3m])",
+    "rate(native_seconds[1h] @ end())",
+    "sum(native_seconds)",
+    "sum by (service) (native_seconds)",
+    "sum without (pod) (rate(native_seconds[5m]))",
+    "sum by (pod) (increase(native_seconds[17m] offset 5m))",
+    "native_seconds + native_seconds offset 10m",
+    "native_seconds + ignoring (service) group_left () native_seconds{service=\"web\"}",
+    "native_seconds and on (pod) label_replace(up{job=\"api\"} == 1, \"pod\", \"0\", \"instance\", \"a.*\")",
+    "native_seconds{service=\"api\"} or temperature",
+    "native_seconds unless on (pod) native_seconds{pod=\"0\"}",
+    "rate(native_seconds[5m7s:30s])",
+    "increase(sum by (service) (native_seconds)[10m7s:1m])",
+    "sum(rate(native_seconds[5m])) by (service) + sum(rate(native_seconds[5m])) by (service)",
+];
+
+/// Functions of native histograms, and what else may be asked of them; X is the vector.
+const OF_NATIVE: &[&str] = &[
+    "X",
+    "histogram_count(X)",
+    "histogram_sum(X)",
+    "histogram_sum(X) / histogram_count(X)",
+    "histogram_fraction(0.001, 2, X)",
+    "histogram_fraction(-Inf, 0.25, X)",
+    "histogram_fraction(NaN, 1, X)",
+    "histogram_fraction(2, 1, X)",
+    "histogram_quantile(0.9, X)",
+    "histogram_quantile(0.1, X)",
+    "histogram_quantile(0.5, X)",
+    "histogram_quantile(1, X)",
+    "histogram_quantile(0, X)",
+    "histogram_quantile(2, X)",
+    "histogram_quantile(NaN, X)",
+    "count by (service) (X)",
+    "absent(X)",
+    "count(histogram_count(X) > 1000)",
+];
+
 /// The systematic part, in a fixed order.
 pub fn texts() -> Vec<String> {
     let mut texts: Vec<String> = OTHERS.iter().map(|&text| text.to_owned()).collect();
@@ -401,6 +447,12 @@ pub fn texts() -> Vec<String> {
     aggregations(&mut texts);
     operators(&mut texts);
     quantiles_of_buckets(&mut texts);
+    for template in OF_NATIVE {
+        texts.extend(NATIVE.iter().map(|vector| template.replace('X', vector)));
+    }
+    for function in ["count_over_time", "present_over_time", "absent_over_time"] {
+        texts.push(format!("{function}(native_seconds[10m])"));
+    }
     texts
 }
 
