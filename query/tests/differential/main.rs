@@ -93,9 +93,10 @@ async fn explain(
         None => {
             let innermost = difference(&culprit.ours, &culprit.theirs, false);
             tally.unexplained.push(format!(
-                "{query:?}\n    {text}\n  because of {:?}\n    {}",
+                "{query:?}\n    {text}\n  because of {:?}\n    {}\n    {:?}",
                 culprit.query,
-                innermost.unwrap_or_default()
+                innermost.unwrap_or_default(),
+                rules::unequal(&culprit)
             ));
         }
     }
