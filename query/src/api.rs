@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::source::Source;
 
 mod active;
+mod explain;
 mod federate;
 mod json;
 mod labels;
@@ -81,7 +82,10 @@ impl Api {
         metrics.gate_max.set(i64::try_from(permits).unwrap_or(i64::MAX));
         Self {
             source,
-            engine: promql::Engine::new(promql::EngineOptions::default()),
+            engine: promql::Engine::new(promql::EngineOptions {
+                memory: promql::MemoryBudget::new(query.max_memory),
+                ..promql::EngineOptions::default()
+            }),
             settings: Arc::new(query),
             flags: Arc::new(flags),
             coordinators: coordinators.into(),
@@ -98,6 +102,8 @@ impl Api {
         let api = Router::new()
             .route("/api/v1/query", get(query::instant).post(query::instant))
             .route("/api/v1/query_range", get(query::range).post(query::range))
+            .route("/api/v1/query_explain", get(explain::instant).post(explain::instant))
+            .route("/api/v1/query_range_explain", get(explain::range).post(explain::range))
             .route("/api/v1/format_query", get(syntax::format).post(syntax::format))
             .route("/api/v1/parse_query", get(syntax::parse).post(syntax::parse))
             .route("/api/v1/queries", get(active::list))

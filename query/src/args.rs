@@ -88,6 +88,12 @@ pub struct Args {
     /// Most bytes of received series that one query may hold while they wait to be merged and evaluated.
     #[arg(long = "query.max-buffered-bytes", default_value_t = 1 << 30)]
     pub query_max_buffered_bytes: usize,
+    /// Most bytes that the evaluation of one query may take, its answer included; 0 for no bound.
+    #[arg(long = "query.max-memory-per-query", default_value_t = 2 << 30)]
+    pub query_max_memory_per_query: u64,
+    /// Most bytes that the evaluation of all queries together may take; 0 for no bound.
+    #[arg(long = "query.max-memory", default_value_t = 8 << 30)]
+    pub query_max_memory: u64,
     /// Prefix of all paths but the probes and /metrics.
     #[arg(long = "web.route-prefix", default_value = "")]
     pub web_route_prefix: String,

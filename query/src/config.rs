@@ -56,6 +56,10 @@ pub struct QueryConfig {
     pub max_samples: u64,
     /// Bytes of received series that one query may hold before they are used.
     pub max_buffered_bytes: usize,
+    /// Bytes that evaluating one query may take.
+    pub max_memory_per_query: u64,
+    /// Bytes that evaluating all queries together may take.
+    pub max_memory: u64,
 }
 
 /// How long a coordinator may take to list its shards.
@@ -71,6 +75,10 @@ fn at_least_one<N: Default + PartialEq>(name: &'static str, number: N) -> Result
 
 fn unless_zero(duration: Duration) -> Option<Duration> {
     (!duration.is_zero()).then_some(duration)
+}
+
+fn or_unbounded(bytes: u64) -> u64 {
+    if bytes == 0 { u64::MAX } else { bytes }
 }
 
 fn addresses(any: &[String], strict: &[String]) -> Result<Vec<Address>, AddressError> {
@@ -133,6 +141,8 @@ impl TryFrom<Args> for Config {
             query_metadata_default_time_range,
             query_max_samples,
             query_max_buffered_bytes,
+            query_max_memory_per_query,
+            query_max_memory,
             web_route_prefix,
             web_disable_cors,
             query_mode: _,
@@ -168,6 +178,8 @@ impl TryFrom<Args> for Config {
             default_metadata_range: unless_zero(query_metadata_default_time_range),
             max_samples: at_least_one("query.max-samples", query_max_samples)?,
             max_buffered_bytes: at_least_one("query.max-buffered-bytes", query_max_buffered_bytes)?,
+            max_memory_per_query: or_unbounded(query_max_memory_per_query),
+            max_memory: or_unbounded(query_max_memory),
         };
         Ok(Self {
             http_address,
@@ -197,6 +209,8 @@ fn flags(args: &Args) -> Vec<(&'static str, String)> {
         ("query.replica-label", args.query_replica_label.join(",")),
         ("query.max-samples", args.query_max_samples.to_string()),
         ("query.max-buffered-bytes", args.query_max_buffered_bytes.to_string()),
+        ("query.max-memory-per-query", args.query_max_memory_per_query.to_string()),
+        ("query.max-memory", args.query_max_memory.to_string()),
         ("query.partial-response", (!args.no_query_partial_response).to_string()),
         ("store.response-timeout", duration(args.store_response_timeout)),
     ]
@@ -229,6 +243,10 @@ mod tests {
         assert_eq!(config.query.lookback, Duration::from_secs(300));
         assert_eq!(config.query.max_concurrent, 20);
         assert_eq!(config.query.max_samples, 50_000_000);
+        assert_eq!(
+            (config.query.max_memory_per_query, config.query.max_memory),
+            (2 << 30, 8 << 30)
+        );
         assert_eq!(config.response_timeout, None);
         assert!(config.query.partial_response && config.cors);
     }
@@ -256,6 +274,13 @@ mod tests {
         assert_eq!(config.response_timeout, Some(Duration::from_secs(10)));
         assert_eq!(config.inert_flags, ["query.promql-engine", "query.auto-downsampling"]);
         assert_eq!(config.route_prefix, "/thanos");
+    }
+
+    #[test]
+    fn no_bytes_are_no_bound() {
+        let config =
+            config(&["--query.max-memory=0", "--query.max-memory-per-query=1000"]).unwrap();
+        assert_eq!((config.query.max_memory_per_query, config.query.max_memory), (1000, u64::MAX));
     }
 
     #[test]

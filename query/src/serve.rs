@@ -57,6 +57,8 @@ pub async fn serve_blocks(config: LocalConfig, ctx: &svc::Context) -> anyhow::Re
             default_metadata_range: None,
             max_samples,
             max_buffered_bytes: usize::MAX,
+            max_memory_per_query: u64::MAX,
+            max_memory: u64::MAX,
         },
         flags: vec![
             ("tsdb.path", folder.display().to_string()),

@@ -1,15 +1,15 @@
 //! Evaluation: query text to plan to answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::Labels;
-
 use crate::ast::{Expr, ValueType};
+use crate::budget::MemoryBudget;
 use crate::cancel::CancelFlag;
 use crate::error::QueryError;
 use crate::parse::{ParseError, ParseOptions, parse_with};
-use crate::storage::{Samples, Storage};
-use crate::value::{MatrixSeries, QueryResult, Value, VectorSample};
+use crate::storage::Storage;
+use crate::value::QueryResult;
 
 mod aggregate;
 mod annotation;
@@ -17,6 +17,7 @@ mod border;
 mod collect;
 mod datetime;
 mod evaluate;
+mod explain;
 mod function;
 mod go;
 mod grid;
@@ -24,22 +25,30 @@ mod histogram;
 mod histogram_windows;
 mod info;
 mod join;
+mod memory;
 mod mixed;
 mod operator;
+mod output;
 mod plan;
+mod profile;
 mod quantiles;
+mod read;
 mod row;
 mod select;
 mod set;
 mod sort;
 mod start;
 mod sum;
+mod tally;
 
-use collect::{Rows, same_labelset};
-use evaluate::{Evaluator, Series, without_name};
+pub use explain::{Cost, Operator};
+
+use evaluate::Evaluator;
+use explain::Explainer;
 use grid::Grid;
-use plan::Planner;
-use row::Row;
+use output::Output;
+use plan::{Planner, QueryTimes};
+use profile::Profile;
 
 /// Settings of an engine that no query can change.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +59,8 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
     /// `use-start-timestamps`: counters start over where a sample says since when it counts.
     pub use_start_timestamps: bool,
+    /// What all queries may hold together.
+    pub memory: MemoryBudget,
 }
 
 /// Settings of one query.
@@ -63,24 +74,61 @@ pub struct QueryOptions {
     pub default_subquery_step: i64,
     /// Most samples held at one time.
     pub max_samples: u64,
+    /// Most bytes held at one time, the answer included.
+    pub max_memory: u64,
+    /// Whether to find out what each operator costs.
+    pub analyze: bool,
+    /// Whether to count the samples that each step looked at.
+    pub per_step_stats: bool,
 }
 
 impl Default for QueryOptions {
-    /// Prometheus' defaults: 5 minutes, 1 minute, 50 million samples.
+    /// Prometheus' defaults: 5 minutes, 1 minute, 50 million samples. No bound on bytes.
     fn default() -> Self {
         Self {
             lookback: Duration::from_secs(300),
             cancel: CancelFlag::new(),
             default_subquery_step: 60_000,
             max_samples: 50_000_000,
+            max_memory: u64::MAX,
+            analyze: false,
+            per_step_stats: false,
         }
     }
 }
 
-/// Evaluates queries. Holds no state; clones are cheap.
+/// Evaluates queries. Holds no state but the memory budget; clones are cheap and share it.
 #[derive(Debug, Clone, Default)]
 pub struct Engine {
     options: EngineOptions,
+}
+
+/// When a query is evaluated.
+#[derive(Clone, Copy)]
+struct When {
+    times: QueryTimes,
+    grid: Grid,
+    instant: bool,
+}
+
+impl When {
+    fn at(time: i64) -> Self {
+        let times = QueryTimes { start: time, end: time, step: 0 };
+        Self { times, grid: Grid::instant(time), instant: true }
+    }
+
+    fn range(start: i64, end: i64, step: i64) -> Self {
+        let times = QueryTimes { start, end, step };
+        Self { times, grid: Grid::range(start, end, step), instant: false }
+    }
+}
+
+/// The plan of a whole query, by its type.
+enum Plan {
+    Text(String),
+    Scalar(plan::Scalar),
+    Vector(plan::Vector),
+    Window(plan::Window),
 }
 
 impl Engine {
@@ -102,39 +150,7 @@ impl Engine {
         time: i64,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let expr = parse_with(query, &self.options.parser)?;
-        let times = plan::QueryTimes { start: time, end: time, step: 0 };
-        let planner = Planner::new(times, options.default_subquery_step);
-        let evaluator = Evaluator::new(storage, options, &self.options);
-        let grid = Grid::instant(time);
-        options.cancel.check()?;
-        let value = match expr.value_type() {
-            ValueType::String => Value::String { time, value: text(&expr) },
-            ValueType::Scalar => {
-                let values = evaluator.scalar(&planner.scalar(&expr)?.node, grid)?;
-                Value::Scalar { time, value: values.first().copied().unwrap_or(f64::NAN) }
-            }
-            ValueType::Vector => {
-                let plan = planner.vector(&expr)?.folded();
-                instant_vector(final_rows(&evaluator, &plan, grid)?, time)?
-            }
-            ValueType::Matrix => {
-                let window = planner.window(&expr)?.node;
-                let mut all = Vec::new();
-                evaluator.windows(&window, grid, &mut |series, windows| {
-                    let Samples { timestamps, values, histograms, .. } = windows.first();
-                    if !timestamps.is_empty() {
-                        evaluator.hold(timestamps.len())?;
-                        let labels = final_labels(series);
-                        all.push(MatrixSeries { labels, timestamps, values, histograms });
-                    }
-                    Ok(())
-                })?;
-                all.sort_by(|a, b| a.labels.cmp(&b.labels));
-                Value::Matrix(all)
-            }
-        };
-        Ok(finish(&evaluator, query, value))
+        self.run(storage, query, When::at(time), options)
     }
 
     /// The answers at `start`, `start + step`, … up to `end` (milliseconds), always a [`Value::Matrix`] ordered by labels;
@@ -152,50 +168,115 @@ impl Engine {
         step: i64,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
+        self.run(storage, query, When::range(start, end, step), options)
+    }
+
+    /// How [`Self::instant`] would go about it.
+    pub fn explain_instant(
+        &self,
+        query: &str,
+        time: i64,
+        options: &QueryOptions,
+    ) -> Result<Operator, QueryError> {
+        let when = When::at(time);
+        Ok(explained(&self.plan(query, when, options)?, when, options).0)
+    }
+
+    /// How [`Self::range`] would go about it.
+    pub fn explain_range(
+        &self,
+        query: &str,
+        start: i64,
+        end: i64,
+        step: i64,
+        options: &QueryOptions,
+    ) -> Result<Operator, QueryError> {
+        let when = When::range(start, end, step);
+        Ok(explained(&self.plan(query, when, options)?, when, options).0)
+    }
+
+    fn plan(&self, query: &str, when: When, options: &QueryOptions) -> Result<Plan, QueryError> {
         let expr = parse_with(query, &self.options.parser)?;
         let kind = expr.value_type();
-        if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
-            return Err(QueryError::Parse(ParseError::whole(
-                query,
-                format!(
-                    "invalid expression type {:?} for range query, must be Scalar or instant Vector",
-                    kind.documented()
-                ),
-            )));
+        if !when.instant && !matches!(kind, ValueType::Scalar | ValueType::Vector) {
+            let reason = format!(
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                kind.documented()
+            );
+            return Err(QueryError::Parse(ParseError::whole(query, reason)));
         }
+        let planner = Planner::new(when.times, options.default_subquery_step);
+        Ok(match kind {
+            ValueType::String => Plan::Text(text(&expr)),
+            ValueType::Scalar => Plan::Scalar(planner.scalar(&expr)?.node),
+            ValueType::Vector => Plan::Vector(planner.vector(&expr)?.folded()),
+            ValueType::Matrix => Plan::Window(planner.window(&expr)?.node),
+        })
+    }
+
+    fn run(
+        &self,
+        storage: &dyn Storage,
+        query: &str,
+        when: When,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let plan = self.plan(query, when, options)?;
         options.cancel.check()?;
-        let grid = Grid::range(start, end, step);
-        if grid.len as u64 > options.max_samples {
+        if !when.instant && when.grid.len as u64 > options.max_samples {
             return Err(QueryError::TooManySamples);
         }
-        let planner =
-            Planner::new(plan::QueryTimes { start, end, step }, options.default_subquery_step);
-        let evaluator = Evaluator::new(storage, options, &self.options);
-        let rows = if kind == ValueType::Scalar {
-            let mut row = Row::none(grid.len);
-            row.values = evaluator.scalar(&planner.scalar(&expr)?.node, grid)?;
-            row.valid.fill();
-            vec![(Labels::empty(), row)]
-        } else {
-            let plan = planner.vector(&expr)?.folded();
-            final_rows(&evaluator, &plan, grid)?
-        };
-        let mut all: Vec<MatrixSeries> = rows
-            .into_iter()
-            .map(|(labels, row)| {
-                let Samples { timestamps, values, histograms, .. } = row.samples(grid);
-                MatrixSeries { labels, timestamps, values, histograms }
-            })
-            .filter(|series: &MatrixSeries| !series.timestamps.is_empty())
-            .collect();
-        all.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(finish(&evaluator, query, Value::Matrix(all)))
+        let mut analysis = None;
+        let mut profile = None;
+        if options.analyze {
+            let (operator, explainer) = explained(&plan, when, options);
+            analysis = Some(operator);
+            profile = Some(Arc::new(Profile::new(explainer.ids, explainer.count)));
+        }
+        let steps = options.per_step_stats.then_some(when.grid.len);
+        let evaluator = Evaluator::new(storage, options, &self.options, profile.clone(), steps);
+        let output = evaluator.output(&plan, when).map_err(|error| of_query(error, query))?;
+        let (warnings, infos) = evaluator.texts(query);
+        let stats = evaluator.stats();
+        let samples_per_step = evaluator.tally.steps().map(|counts| {
+            let times = (0..when.grid.len).map(|step| when.grid.time(step));
+            times.zip(counts).collect()
+        });
+        drop(evaluator);
+        if let (Some(operator), Some(profile)) = (&mut analysis, profile) {
+            profile.fill(operator);
+            if let Some(cost) = &mut operator.cost {
+                cost.series_out = output.value.len() as u64;
+                cost.peak_bytes = stats.peak_bytes;
+            }
+        }
+        let Output { value, memory } = output;
+        Ok(QueryResult { value, warnings, infos, stats, samples_per_step, analysis, memory })
     }
 }
 
-fn finish(evaluator: &Evaluator<'_>, query: &str, value: Value) -> QueryResult {
-    let (warnings, infos) = evaluator.texts(query);
-    QueryResult { value, warnings, infos, stats: evaluator.stats() }
+fn explained(plan: &Plan, when: When, options: &QueryOptions) -> (Operator, Explainer) {
+    let lookback = i64::try_from(options.lookback.as_millis()).unwrap_or(i64::MAX);
+    let mut explainer = Explainer::new(lookback);
+    let mut root = explainer.query(when.grid, when.instant);
+    match plan {
+        Plan::Text(_) => {}
+        Plan::Scalar(scalar) => explainer.inside(&mut root, scalar, when.grid),
+        Plan::Vector(vector) => root.children.push(explainer.vector(vector, when.grid)),
+        Plan::Window(window) => root.children.push(explainer.window(window, when.grid)),
+    }
+    (root, explainer)
+}
+
+/// An error that tells which query it is about.
+fn of_query(mut error: QueryError, query: &str) -> QueryError {
+    /// Enough to know it again.
+    const SHOWN: usize = 200;
+    if let QueryError::Memory(memory) = &mut error {
+        let end = query.char_indices().nth(SHOWN).map_or(query.len(), |(at, _)| at);
+        memory.query = query[..end].to_owned();
+    }
+    error
 }
 
 fn text(expr: &Expr) -> String {
@@ -203,30 +284,4 @@ fn text(expr: &Expr) -> String {
         Expr::String(literal) => literal.value.clone(),
         _ => String::new(),
     }
-}
-
-fn final_labels(series: &Series) -> Labels {
-    if series.drop_name { without_name(&series.labels) } else { series.labels.clone() }
-}
-
-/// All rows, one per final label set.
-fn final_rows(
-    evaluator: &Evaluator<'_>,
-    plan: &plan::Vector,
-    grid: Grid,
-) -> Result<Vec<(Labels, Row)>, QueryError> {
-    let mut rows = Rows::default();
-    evaluator.vector(plan, grid, &mut |series, row| {
-        let series = Series { labels: final_labels(series), drop_name: false };
-        rows.add(evaluator, &series, row)
-    })?;
-    Ok(rows.list.into_iter().map(|(series, row)| (series.labels, row)).collect())
-}
-
-fn instant_vector(rows: Vec<(Labels, Row)>, time: i64) -> Result<Value, QueryError> {
-    let samples = rows.into_iter().map(|(labels, row)| {
-        let value = row.get(0).ok_or_else(same_labelset)?;
-        Ok(VectorSample { labels, time, value, histogram: row.histogram(0).cloned() })
-    });
-    Ok(Value::Vector(samples.collect::<Result<_, QueryError>>()?))
 }

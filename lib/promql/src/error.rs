@@ -1,5 +1,6 @@
 //! Why a query gave no answer.
 
+use crate::budget::MemoryError;
 use crate::parse::ParseError;
 use crate::storage::StorageError;
 
@@ -15,6 +16,9 @@ pub enum QueryError {
     /// More samples than one query may hold (`execution`).
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// More memory than the query, or all queries together, may use (`execution`).
+    #[error("{0}")]
+    Memory(Box<MemoryError>),
     /// The deadline passed (`timeout`).
     #[error("query timed out in expression evaluation")]
     Timeout,
@@ -29,5 +33,11 @@ pub enum QueryError {
 impl From<StorageError> for QueryError {
     fn from(error: StorageError) -> Self {
         Self::Storage(error)
+    }
+}
+
+impl From<MemoryError> for QueryError {
+    fn from(error: MemoryError) -> Self {
+        Self::Memory(Box::new(error))
     }
 }

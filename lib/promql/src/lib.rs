@@ -41,6 +41,7 @@
 //! Deliberate differences are listed in `docs/compat.md` of the repository.
 
 pub mod ast;
+mod budget;
 mod cancel;
 mod engine;
 mod error;
@@ -50,8 +51,9 @@ pub mod storage;
 mod value;
 
 pub use ast::{describe, pretty};
+pub use budget::{MemoryBudget, MemoryError, MemoryScope, Reserved};
 pub use cancel::CancelFlag;
-pub use engine::{Engine, EngineOptions, QueryOptions};
+pub use engine::{Cost, Engine, EngineOptions, Operator, QueryOptions};
 pub use error::QueryError;
 pub use parse::{ParseError, parse, parse_selector};
 pub use value::{MatrixSeries, QueryResult, Stats, Value, VectorSample};

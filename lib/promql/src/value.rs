@@ -5,10 +5,12 @@ use std::sync::Arc;
 use model::Labels;
 use model::histogram::FloatHistogram;
 
+use crate::budget::Reserved;
+use crate::engine::Operator;
 use crate::storage::HistogramSample;
 
 /// The answer to a query with everything that the user should know beside it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct QueryResult {
     /// The answer itself.
     pub value: Value,
@@ -18,6 +20,20 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// What the query cost.
     pub stats: Stats,
+    /// How many samples each step looked at, by its time in milliseconds, if
+    /// [`crate::QueryOptions::per_step_stats`] asked for it. Together they are [`Stats::samples`].
+    pub samples_per_step: Option<Vec<(i64, u64)>>,
+    /// The plan with what each operator cost, if [`crate::QueryOptions::analyze`] asked for it.
+    pub analysis: Option<Operator>,
+    /// The memory of the answer, within the budgets until this is dropped.
+    pub memory: Reserved,
+}
+
+/// By what the user sees: neither memory nor time.
+impl PartialEq for QueryResult {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.value, &self.warnings, &self.infos) == (&other.value, &other.warnings, &other.infos)
+    }
 }
 
 /// A value of one of PromQL's four types.
@@ -41,6 +57,24 @@ pub enum Value {
     Vector(Vec<VectorSample>),
     /// Samples over time, ordered by labels for range queries.
     Matrix(Vec<MatrixSeries>),
+}
+
+impl Value {
+    /// How many series or numbers it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Scalar { .. } | Self::String { .. } => 1,
+            Self::Vector(samples) => samples.len(),
+            Self::Matrix(series) => series.len(),
+        }
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// One element of an instant vector.
@@ -85,4 +119,6 @@ pub struct Stats {
     pub peak_samples: u64,
     /// Series read from storage.
     pub series: u64,
+    /// The most bytes that the engine had reserved at one time, the answer included.
+    pub peak_bytes: u64,
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::Api;
 use super::params::{Params, now};
-use super::query::{Outcome, Times, outcome};
+use super::query::{Outcome, Times, Wanted, outcome};
 use super::respond::ApiError;
 use crate::endpoints::{Health, Member, View};
 
@@ -32,7 +32,8 @@ pub(super) async fn page(State(api): State<Api>, params: Params) -> Html<String>
         (Some(_), Err(error)) => Some(Err(error)),
         (Some(_), Ok(time)) => {
             let times = Times::Instant(time.unwrap_or_else(now));
-            Some(outcome(&api, &params, times).await)
+            let wanted = Wanted { analysis: true, ..Wanted::default() };
+            Some(outcome(&api, &params, times, wanted).await)
         }
     };
     let frame = Frame { prefix: &api.prefix, coordinators: &api.coordinators };

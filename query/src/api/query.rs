@@ -7,9 +7,10 @@ use promql::storage::Storage;
 use promql::{CancelFlag, QueryOptions, QueryResult, Value};
 
 use super::Api;
+use super::explain;
 use super::json::render::Grid;
 use super::params::{Params, now};
-use super::respond::{Answer, ApiError, Data};
+use super::respond::{Answer, ApiError, Data, Found};
 use super::run::Work;
 use crate::active::Description;
 use crate::warning::{Warning, Warnings};
@@ -53,6 +54,15 @@ pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<An
 }
 
 pub(super) async fn range(State(api): State<Api>, params: Params) -> Result<Answer, ApiError> {
+    let times = range_times(&api, &params)?;
+    if let Times::Range { start, end, .. } = times {
+        api.metrics.requested_timespan.observe(end.saturating_sub(start) as f64 / 1000.0);
+    }
+    evaluate(api, &params, times).await
+}
+
+/// The times of a range query, checked.
+pub(super) fn range_times(api: &Api, params: &Params) -> Result<Times, ApiError> {
     let start = params.required_time("start")?;
     let end = params.required_time("end")?;
     if end < start {
@@ -71,19 +81,29 @@ pub(super) async fn range(State(api): State<Api>, params: Params) -> Result<Answ
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    api.metrics.requested_timespan.observe(end.saturating_sub(start) as f64 / 1000.0);
-    evaluate(api, &params, Times::Range { start, end, step }).await
+    Ok(Times::Range { start, end, step })
 }
 
 async fn evaluate(api: Api, params: &Params, times: Times) -> Result<Answer, ApiError> {
     let limit = usize::try_from(params.limit()?).unwrap_or(usize::MAX);
     let stats = params.get("stats").map(str::to_owned);
-    let outcome = outcome(&api, params, times).await?;
+    let wanted = Wanted {
+        analysis: params.bool("analyze")?.unwrap_or(false),
+        samples_per_step: stats.as_deref() == Some("all"),
+    };
+    let outcome = outcome(&api, params, times, wanted).await?;
     let answer = answer(outcome, times, limit, stats.as_deref());
     if answer.incomplete {
         api.metrics.incomplete_answers.inc();
     }
     Ok(answer)
+}
+
+/// What is wanted beside the result.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    pub(super) analysis: bool,
+    pub(super) samples_per_step: bool,
 }
 
 /// A query's result and what was around it.
@@ -104,7 +124,12 @@ impl Outcome {
 }
 
 /// Runs a query.
-pub(super) async fn outcome(api: &Api, params: &Params, times: Times) -> Result<Outcome, ApiError> {
+pub(super) async fn outcome(
+    api: &Api,
+    params: &Params,
+    times: Times,
+    wanted: Wanted,
+) -> Result<Outcome, ApiError> {
     check_accepted(params)?;
     let query = params.get("query").unwrap_or_default().to_owned();
     // Before waiting for the gate: a mistake needs no turn.
@@ -112,11 +137,10 @@ pub(super) async fn outcome(api: &Api, params: &Params, times: Times) -> Result<
     let scope = api.scope(params)?;
     let flag = CancelFlag::with_deadline(scope.deadline.into_std());
     let options = QueryOptions {
-        lookback: lookback(params, api)?,
         cancel: flag.clone(),
-        default_subquery_step: i64::try_from(api.settings.default_subquery_step.as_millis())
-            .unwrap_or(i64::MAX),
-        max_samples: api.settings.max_samples,
+        analyze: wanted.analysis,
+        per_step_stats: wanted.samples_per_step,
+        ..options(params, api)?
     };
     let work = Work {
         description: times.describe(&query),
@@ -140,6 +164,18 @@ pub(super) async fn outcome(api: &Api, params: &Params, times: Times) -> Result<
     Ok(Outcome { result, warnings: ran.warnings, queued: ran.queued, took })
 }
 
+/// How the engine is to evaluate what a request asks for.
+pub(super) fn options(params: &Params, api: &Api) -> Result<QueryOptions, ApiError> {
+    let step = api.settings.default_subquery_step.as_millis();
+    Ok(QueryOptions {
+        lookback: lookback(params, api)?,
+        default_subquery_step: i64::try_from(step).unwrap_or(i64::MAX),
+        max_samples: api.settings.max_samples,
+        max_memory: api.settings.max_memory_per_query,
+        ..QueryOptions::default()
+    })
+}
+
 pub(super) fn lookback(params: &Params, api: &Api) -> Result<Duration, ApiError> {
     match params.duration("lookback_delta")? {
         Some(lookback) if lookback.is_zero() => {
@@ -151,7 +187,7 @@ pub(super) fn lookback(params: &Params, api: &Api) -> Result<Duration, ApiError>
 }
 
 /// Parameters of Thanos that are read but make no difference: all data is raw, and there is one engine.
-fn check_accepted(params: &Params) -> Result<(), ApiError> {
+pub(super) fn check_accepted(params: &Params) -> Result<(), ApiError> {
     if params.get("max_source_resolution") != Some("auto") {
         params.duration("max_source_resolution")?;
     }
@@ -179,7 +215,14 @@ fn answer(outcome: Outcome, times: Times, limit: usize, stats: Option<&str>) -> 
     if cut {
         warnings.push(Warning::Truncated);
     }
-    let data = Data::Result { value: result.value, grid: times.grid(), stats: stats_json };
+    let analysis = result.analysis.as_ref().map(|plan| explain::analysis(plan, &result.stats));
+    let data = Data::Result(Box::new(Found {
+        value: result.value,
+        grid: times.grid(),
+        stats: stats_json,
+        analysis: analysis.map(|analysis| analysis.to_string()),
+        memory: result.memory,
+    }));
     let mut answer = Answer::new(data, warnings);
     answer.warnings.extend(result.warnings);
     if let Some(other) = stats.filter(|stats| !matches!(*stats, "true" | "all")) {
@@ -191,10 +234,19 @@ fn answer(outcome: Outcome, times: Times, limit: usize, stats: Option<&str>) -> 
     answer
 }
 
-/// Prometheus' shape (util/stats/query_stats.go). The engine evaluates as it reads, so that all its time is inner
-/// evaluation, and it does not count per step.
+/// Prometheus' shape (util/stats/query_stats.go), and the most memory that was reserved. The engine evaluates as it
+/// reads, so that all its time is inner evaluation.
 fn stats_json(outcome: &Outcome) -> String {
     let (queued, took) = (outcome.queued.as_secs_f64(), outcome.took.as_secs_f64());
+    let mut samples = serde_json::json!({
+        "totalQueryableSamples": outcome.result.stats.samples,
+        "peakSamples": outcome.result.stats.peak_samples,
+    });
+    if let Some(steps) = &outcome.result.samples_per_step {
+        let seconds =
+            |(time, count): &(i64, u64)| serde_json::json!([*time as f64 / 1000.0, count]);
+        samples["totalQueryableSamplesPerStep"] = steps.iter().map(seconds).collect();
+    }
     serde_json::json!({
         "timings": {
             "evalTotalTime": took,
@@ -204,10 +256,8 @@ fn stats_json(outcome: &Outcome) -> String {
             "execQueueTime": queued,
             "execTotalTime": queued + took,
         },
-        "samples": {
-            "totalQueryableSamples": outcome.result.stats.samples,
-            "peakSamples": outcome.result.stats.peak_samples,
-        },
+        "samples": samples,
+        "memory": { "peakBytes": outcome.result.stats.peak_bytes },
     })
     .to_string()
 }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use promql::storage::StorageErrorKind;
-use promql::{QueryError, Value};
+use promql::{QueryError, Reserved, Value};
 
 use super::json::Json;
 use super::json::render::{Grid, Renderer};
@@ -20,12 +20,20 @@ pub(super) enum Data {
     /// JSON.
     Text(Vec<u8>),
     /// A query's result, which is written while it is sent.
-    Result {
-        value: Value,
-        grid: Grid,
-        /// JSON of `stats`.
-        stats: Option<String>,
-    },
+    Result(Box<Found>),
+}
+
+/// What a query found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) value: Value,
+    pub(super) grid: Grid,
+    /// JSON of `stats`.
+    pub(super) stats: Option<String>,
+    /// JSON of `analysis`.
+    pub(super) analysis: Option<String>,
+    /// The value's memory, given back once all is sent.
+    pub(super) memory: Reserved,
 }
 
 impl Default for Data {
@@ -94,15 +102,18 @@ impl IntoResponse for Answer {
                 body.extend_from_slice(&tail);
                 Body::from(body)
             }
-            Data::Result { value, grid, stats } => {
+            Data::Result(found) => {
+                let Found { value, grid, stats, analysis, memory } = *found;
                 head.raw("{");
-                if let Some(stats) = stats {
-                    tail.raw(",\"stats\":");
-                    tail.raw(&stats);
+                for (key, json) in [(",\"stats\":", stats), (",\"analysis\":", analysis)] {
+                    if let Some(json) = json {
+                        tail.raw(key);
+                        tail.raw(&json);
+                    }
                 }
                 tail.raw("}");
                 self.tail(&mut tail);
-                stream(Renderer::new(head, value, grid, tail))
+                stream(Renderer::new(head, value, grid, tail), memory)
             }
         };
         respond(StatusCode::OK, body, self.cacheable)
@@ -110,12 +121,15 @@ impl IntoResponse for Answer {
 }
 
 /// A small answer as it is, a large one piece by piece as the client takes it.
-fn stream(mut renderer: Renderer) -> Body {
+fn stream(mut renderer: Renderer, memory: Reserved) -> Body {
     let Some((first, last)) = renderer.piece() else { return Body::empty() };
     if last {
         return Body::from(first);
     }
-    let rest = std::iter::from_fn(move || renderer.piece().map(|(piece, _)| piece));
+    let rest = std::iter::from_fn(move || {
+        let _until_the_end = &memory;
+        renderer.piece().map(|(piece, _)| piece)
+    });
     let pieces = std::iter::once(first).chain(rest).map(Ok::<_, Infallible>);
     Body::from_stream(futures::stream::iter(pieces))
 }
@@ -200,7 +214,9 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let kind = match &error {
             QueryError::Parse(_) => return Self::parameter("query", error),
-            QueryError::Execution(_) | QueryError::TooManySamples => ErrorKind::Execution,
+            QueryError::Execution(_) | QueryError::TooManySamples | QueryError::Memory(_) => {
+                ErrorKind::Execution
+            }
             QueryError::Timeout => ErrorKind::Timeout,
             QueryError::Canceled => ErrorKind::Canceled,
             QueryError::Storage(storage) => match storage.kind {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Labels;
+use model::histogram::FloatHistogram;
 use promql::parse::ParseOptions;
-use promql::{Engine, EngineOptions, QueryOptions, Value};
+use promql::{Engine, EngineOptions, MatrixSeries, QueryOptions, Value};
 use query::blocks::{Blocks, BlocksStorage};
 use serde::Deserialize;
 use testkit::prometheus::{Prometheus, PrometheusConfig, PrometheusOptions};
@@ -45,13 +46,67 @@ impl Ours {
                 Value::Scalar { value, .. } => Answer::Scalar(value),
                 Value::String { value, .. } => Answer::Text(value),
                 Value::Vector(samples) => {
-                    let samples = samples.into_iter();
-                    Answer::Vector(samples.map(|s| (s.labels, (s.time, s.value))).collect())
+                    let mut all = Vec::new();
+                    for sample in samples {
+                        match &sample.histogram {
+                            None => all.push((sample.labels, (sample.time, sample.value))),
+                            Some(histogram) => {
+                                let numbers = flat(&sample.labels, histogram).into_iter();
+                                all.extend(numbers.map(|(labels, x)| (labels, (sample.time, x))));
+                            }
+                        }
+                    }
+                    Answer::Vector(all)
                 }
-                Value::Matrix(series) => Answer::Matrix(
-                    series.into_iter().map(|s| (s.labels.clone(), s.points().collect())).collect(),
-                ),
+                Value::Matrix(series) => {
+                    let mut all = BTreeMap::new();
+                    for series in series {
+                        matrix_series(&mut all, &series);
+                    }
+                    Answer::Matrix(all)
+                }
             },
+        }
+    }
+}
+
+/// The numbers of a histogram, told apart by one label more.
+fn flat(labels: &Labels, histogram: &FloatHistogram) -> Vec<(Labels, f64)> {
+    let buckets = histogram.all_buckets().into_iter().filter(|bucket| bucket.count != 0.0);
+    let buckets = buckets.map(|bucket| {
+        let code = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => 0,
+            (true, false) => 1,
+            (false, false) => 2,
+            (true, true) => 3,
+        };
+        (bucket_name(code, bucket.lower, bucket.upper), bucket.count)
+    });
+    let numbers = [("count".to_owned(), histogram.count), ("sum".to_owned(), histogram.sum)];
+    let numbers = numbers.into_iter().chain(buckets);
+    numbers.map(|(part, number)| (part_of(labels, &part), number)).collect()
+}
+
+fn bucket_name(code: u8, lower: f64, upper: f64) -> String {
+    format!("{code} {lower:.9e} {upper:.9e}")
+}
+
+fn part_of(labels: &Labels, part: &str) -> Labels {
+    let mut builder = labels.to_builder();
+    builder.set("part of a histogram", part);
+    builder.build()
+}
+
+fn matrix_series(all: &mut BTreeMap<Labels, Vec<Point>>, series: &MatrixSeries) {
+    let mut histograms = series.histograms.iter().peekable();
+    for (index, point) in series.points().enumerate() {
+        match histograms.next_if(|histogram| histogram.index == index) {
+            None => all.entry(series.labels.clone()).or_default().push(point),
+            Some(sample) => {
+                for (labels, number) in flat(&series.labels, &sample.histogram) {
+                    all.entry(labels).or_default().push((point.0, number));
+                }
+            }
         }
     }
 }
@@ -81,13 +136,39 @@ enum Data {
 #[derive(Deserialize)]
 struct Sample {
     metric: BTreeMap<String, String>,
-    value: (f64, String),
+    value: Option<(f64, String)>,
+    histogram: Option<(f64, Histogram)>,
+}
+
+#[derive(Deserialize)]
+struct Histogram {
+    count: String,
+    sum: String,
+    #[serde(default)]
+    buckets: Vec<(u8, String, String, String)>,
+}
+
+impl Histogram {
+    /// As [`flat`].
+    fn flat(&self, labels: &Labels) -> Vec<(Labels, f64)> {
+        let number = |text: &str| -> f64 { text.parse().unwrap() };
+        let buckets = self.buckets.iter().map(|(code, lower, upper, count)| {
+            (bucket_name(*code, number(lower), number(upper)), number(count))
+        });
+        let numbers =
+            [("count".to_owned(), number(&self.count)), ("sum".to_owned(), number(&self.sum))];
+        let numbers = numbers.into_iter().chain(buckets);
+        numbers.map(|(part, number)| (part_of(labels, &part), number)).collect()
+    }
 }
 
 #[derive(Deserialize)]
 struct Series {
     metric: BTreeMap<String, String>,
+    #[serde(default)]
     values: Vec<(f64, String)>,
+    #[serde(default)]
+    histograms: Vec<(f64, Histogram)>,
 }
 
 impl Theirs {
@@ -97,7 +178,10 @@ impl Theirs {
             config: PrometheusConfig::ExternalLabels(Vec::new()),
             data_dir: Some(folder.to_owned()),
             port: None,
-            args: vec!["--storage.tsdb.retention.time=100y".to_owned()],
+            args: vec![
+                "--storage.tsdb.retention.time=100y".to_owned(),
+                "--enable-feature=native-histograms".to_owned(),
+            ],
         })
         .await;
         let client = svc::http::client(Duration::from_secs(30)).unwrap();
@@ -140,22 +224,39 @@ fn answer(data: Data) -> Answer {
         Data::Scalar((_, value)) => Answer::Scalar(value.parse().unwrap()),
         Data::String((_, text)) => Answer::Text(text),
         Data::Vector(samples) => {
-            let samples = samples.into_iter();
-            Answer::Vector(samples.map(|s| (labels(s.metric), point(&s.value))).collect())
+            let mut all = Vec::new();
+            for Sample { metric, value, histogram } in samples {
+                let labels = Labels::from_pairs(metric);
+                if let Some((time, histogram)) = histogram {
+                    let numbers = histogram.flat(&labels).into_iter();
+                    all.extend(numbers.map(|(labels, x)| (labels, (milliseconds(time), x))));
+                }
+                all.extend(value.map(|value| (labels, point(&value))));
+            }
+            Answer::Vector(all)
         }
         Data::Matrix(series) => {
-            let points = |values: &[(f64, String)]| values.iter().map(point).collect();
-            Answer::Matrix(
-                series.into_iter().map(|s| (labels(s.metric), points(&s.values))).collect(),
-            )
+            let mut all: BTreeMap<Labels, Vec<Point>> = BTreeMap::new();
+            for Series { metric, values, histograms } in series {
+                let labels = Labels::from_pairs(metric);
+                for (time, histogram) in histograms {
+                    for (labels, number) in histogram.flat(&labels) {
+                        all.entry(labels).or_default().push((milliseconds(time), number));
+                    }
+                }
+                if !values.is_empty() {
+                    all.insert(labels, values.iter().map(point).collect());
+                }
+            }
+            Answer::Matrix(all)
         }
     }
 }
 
-fn labels(metric: BTreeMap<String, String>) -> Labels {
-    Labels::from_pairs(metric)
+fn milliseconds(time: f64) -> i64 {
+    (time * 1000.0).round() as i64
 }
 
 fn point((time, value): &(f64, String)) -> Point {
-    ((time * 1000.0).round() as i64, value.parse().unwrap())
+    (milliseconds(*time), value.parse().unwrap())
 }

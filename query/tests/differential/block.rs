@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use tsdb::block::BlockWriter;
+use tsdb::chunk::Encoding;
+use tsdb::chunk::histogram::{CounterResetHint, IntEncoder};
 
 use crate::data::{END, MINUTE, START, Series};
 
+const CHUNK_HISTOGRAMS: usize = 100;
 const TWO_HOURS: i64 = 120 * MINUTE;
 
 /// Two blocks that meet and a third that lies over both: one of the sites' samples of an hour are only there.
@@ -35,6 +38,33 @@ fn one(folder: &Path, number: u32, series: &[Series], wanted: impl Fn(&Series, i
         if !samples.is_empty() {
             writer.floats(&series.labels, &samples).unwrap();
         }
+        let chunks = histogram_chunks(series, |time| wanted(series, time));
+        if !chunks.is_empty() {
+            let chunks =
+                chunks.iter().map(|(payload, range)| (Encoding::Histogram, &payload[..], *range));
+            writer.chunks(&series.labels, chunks).unwrap();
+        }
     }
     writer.finish().unwrap();
+}
+
+/// Payloads, each with its first and last time.
+fn histogram_chunks(series: &Series, wanted: impl Fn(i64) -> bool) -> Vec<(Vec<u8>, (i64, i64))> {
+    let mut chunks = Vec::new();
+    for run in &series.histograms {
+        let run: Vec<_> = run.iter().filter(|(time, _)| wanted(*time)).collect();
+        for (nth, part) in run.chunks(CHUNK_HISTOGRAMS).enumerate() {
+            let hint = match (nth, chunks.is_empty()) {
+                (0, false) => CounterResetHint::CounterReset,
+                (0, true) => CounterResetHint::Unknown,
+                _ => CounterResetHint::NotCounterReset,
+            };
+            let mut encoder = IntEncoder::new(hint, false);
+            for (time, histogram) in part {
+                encoder.append(0, *time, histogram).unwrap();
+            }
+            chunks.push((encoder.finish(), (part[0].0, part[part.len() - 1].0)));
+        }
+    }
+    chunks
 }

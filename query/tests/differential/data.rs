@@ -5,6 +5,8 @@
 
 use model::{Labels, stale_marker};
 
+use tsdb::chunk::histogram::{IntHistogram, Span};
+
 use crate::random::Random;
 
 /// An even two hours, milliseconds.
@@ -18,6 +20,8 @@ pub struct Series {
     pub labels: Labels,
     /// Milliseconds and values, ascending.
     pub samples: Vec<(i64, f64)>,
+    /// Native histograms in place of values: the runs of a counter from one reset to the next.
+    pub histograms: Vec<Vec<(i64, IntHistogram)>>,
 }
 
 /// All series, ordered by labels.
@@ -29,7 +33,9 @@ pub fn series() -> Vec<Series> {
     data.comings_and_goings();
     data.histograms();
     data.broken_histograms();
+    data.native_histograms();
     data.information();
+    data.even();
     data.series.sort_by(|a, b| a.labels.cmp(&b.labels));
     data.series
 }
@@ -45,7 +51,11 @@ impl Data {
     fn add(&mut self, name: &str, labels: &[(&str, &str)], samples: Vec<(i64, f64)>) {
         let pairs = labels.iter().copied().chain([("__name__", name)]);
         let pairs = pairs.filter(|(_, value)| !value.is_empty());
-        self.series.push(Series { labels: Labels::from_pairs(pairs), samples });
+        self.series.push(Series {
+            labels: Labels::from_pairs(pairs),
+            samples,
+            histograms: Vec::new(),
+        });
     }
 
     /// A time every `interval` from `from` on, each a little late.
@@ -281,6 +291,37 @@ impl Data {
         }
     }
 
+    /// Samples at even half minutes, for the edges of windows, up to the ninetieth minute.
+    fn even(&mut self) {
+        let samples = (0..=180).map(|at| (START + at * 30_000, at as f64)).collect();
+        self.add("even", &[], samples);
+    }
+
+    /// Of two resolutions; counts start far from zero.
+    fn native_histograms(&mut self) {
+        for (service, schema) in [("api", 2), ("web", 0)] {
+            for pod in ["0", "1", "2"] {
+                let mut counts = [0; 9];
+                let mut runs = vec![Vec::new()];
+                let times = self.times(START, END, 30_000);
+                for (nth, time) in times.iter().enumerate() {
+                    let reset = nth == 0 || self.random.chance(1);
+                    if reset {
+                        counts = [2_000; 9].map(|least| least + self.random.below(1000) as i64);
+                        runs.push(Vec::new());
+                    }
+                    counts = counts.map(|count| count + self.random.below(6) as i64);
+                    let histogram = native_histogram(schema, counts);
+                    runs.last_mut().unwrap().push((*time, histogram));
+                }
+                runs.retain(|run| !run.is_empty());
+                // Labels of their own: most of what 2.42 does with any series mistreats histograms.
+                self.add("native_seconds", &[("service", service), ("pod", pod)], Vec::new());
+                self.series.last_mut().unwrap().histograms = runs;
+            }
+        }
+    }
+
     /// Series that are joined with others for their labels, and texts that are hard to write.
     fn information(&mut self) {
         for (number, instance) in INSTANCES.into_iter().enumerate() {
@@ -307,5 +348,23 @@ impl Data {
             let samples = times.into_iter().map(|time| (time, number as f64 + 0.5)).collect();
             self.add("text", &[("value", text), ("n", &number.to_string())], samples);
         }
+    }
+}
+
+/// The zero bucket, three below zero and five above.
+fn native_histogram(schema: i32, counts: [i64; 9]) -> IntHistogram {
+    let [zero, counts @ ..] = counts;
+    let all = zero + counts.iter().sum::<i64>();
+    IntHistogram {
+        schema,
+        zero_threshold: 0.001,
+        zero_count: zero as u64,
+        count: all as u64,
+        sum: all as f64 * 0.75 + counts[7] as f64,
+        negative_spans: vec![Span { offset: 0, length: 3 }],
+        negative_buckets: counts[..3].to_vec(),
+        positive_spans: vec![Span { offset: -2, length: 3 }, Span { offset: 2, length: 2 }],
+        positive_buckets: counts[3..].to_vec(),
+        ..IntHistogram::default()
     }
 }

@@ -7,6 +7,7 @@ use crate::random::Random;
 
 mod compose;
 mod leaf;
+mod shapes;
 mod systematic;
 
 pub use compose::Composer;

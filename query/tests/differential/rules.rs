@@ -70,12 +70,22 @@ pub const RULES: &[Rule] = &[
         explains: |culprit| ties(culprit) || culprit.tied,
     },
     Rule {
+        change: "histogram_quantile of native histograms interpolates exponentially (3.0, prometheus#14677)",
+        per_thousand: 40,
+        explains: interpolated_in_one_bucket,
+    },
+    Rule {
+        change: "the sum of two native histograms of which one follows a reset and the other does not is left out, with a warning (3.7, prometheus#17051, #17094)",
+        per_thousand: 5,
+        explains: added_across_a_reset,
+    },
+    Rule {
         change: "no change of the language: Prometheus, 3.14 too, forgets the offset of timestamp(x @ t offset d)",
         per_thousand: 10,
         explains: forgotten_offset,
     },
     Rule {
-        change: "no change of the language: which zero of a minimum, or which rounding of a sum, is up to Go's map order",
+        change: "no change of the language: which zero is the smallest is up to Go's sorting, and how a sum is rounded to its map order",
         per_thousand: 5,
         explains: |culprit| order_of_addends(culprit) || culprit.wavers,
     },
@@ -114,7 +124,7 @@ fn series(answer: &Answer) -> Option<Series> {
 }
 
 /// The values that differ, ours first; `None` when more than values differs.
-fn unequal(culprit: &Culprit) -> Option<Vec<(f64, f64)>> {
+pub fn unequal(culprit: &Culprit) -> Option<Vec<(f64, f64)>> {
     let (ours, theirs) = (series(&culprit.ours)?, series(&culprit.theirs)?);
     let shape = |all: &Series| -> Vec<(Labels, Vec<i64>)> {
         let times = |points: &Vec<Point>| points.iter().map(|(time, _)| *time).collect();
@@ -204,14 +214,15 @@ fn window_that_moved(culprit: &Culprit) -> bool {
         let first = all.iter().filter(|(_, points)| points[0].0 == start);
         first.map(|(labels, points)| (labels.clone(), vec![points[0]])).collect()
     };
-    calls(culprit, &["predict_linear", "quantile_over_time"])
-        && culprit.call().is_some_and(|call| window(&call.arguments))
-        && crate::answer::difference(
-            &Answer::Matrix(at_start(&ours)),
-            &Answer::Matrix(at_start(&theirs)),
-            false,
-        )
-        .is_none()
+    let same_at_start = || {
+        let (ours, theirs) = (Answer::Matrix(at_start(&ours)), Answer::Matrix(at_start(&theirs)));
+        crate::answer::difference(&ours, &theirs, false).is_none()
+    };
+    let Some(call) = culprit.call() else { return false };
+    let fixed_within_fixed = theirs.is_empty() && culprit.query.text.matches(" @ ").count() > 1;
+    window(&call.arguments)
+        && (fixed_within_fixed
+            || calls(culprit, &["predict_linear", "quantile_over_time"]) && same_at_start())
 }
 
 fn infinite_compensation(culprit: &Culprit) -> bool {
@@ -251,6 +262,41 @@ fn second_match_filtered(culprit: &Culprit) -> bool {
     filters && refused && culprit.theirs.error().is_none()
 }
 
+/// Both are in one bucket (of the coarser resolution, bounds are powers of two), or a rank between two buckets is the
+/// upper bound of the one and the lower bound of the other.
+fn interpolated_in_one_bucket(culprit: &Culprit) -> bool {
+    let bucket = |value: f64| value.abs().log2().ceil();
+    let is_bound = |value: f64| {
+        let quarters = value.abs().log2() * 4.0;
+        (quarters - quarters.round()).abs() < 1e-9 || (value.abs() - 0.001).abs() < 1e-12
+    };
+    calls(culprit, &["histogram_quantile"])
+        && culprit.query.text.contains("native_seconds")
+        && only_values(culprit, |ours, theirs| {
+            let in_one = ours.signum() == theirs.signum()
+                && (bucket(ours) - bucket(theirs)).abs() <= 1.0
+                && (0.5..=2.0).contains(&(ours / theirs));
+            in_one || is_bound(ours) && is_bound(theirs)
+        })
+}
+
+/// What we have is theirs too; `histogram_sum` and the like look for resets themselves.
+fn added_across_a_reset(culprit: &Culprit) -> bool {
+    let (Some(ours), Some(theirs)) = (series(&culprit.ours), series(&culprit.theirs)) else {
+        return false;
+    };
+    let is_theirs = |labels: &Labels, (time, value): &Point| {
+        theirs
+            .get(labels)
+            .is_some_and(|points| points.iter().any(|(at, b)| at == time && equal(*value, *b)))
+    };
+    let text = &culprit.query.text;
+    let adds = matches!(&culprit.expr, Some(Expr::Binary(node)) if node.op == BinaryOp::Add)
+        || calls(culprit, &["histogram_count", "histogram_sum"]) && text.contains(" + ");
+    adds && text.contains("native_seconds")
+        && ours.iter().all(|(labels, points)| points.iter().all(|point| is_theirs(labels, point)))
+}
+
 fn forgotten_offset(culprit: &Culprit) -> bool {
     calls(culprit, &["timestamp"])
         && culprit.call().is_some_and(|call| match call.arguments[0].without_parens() {
@@ -261,10 +307,12 @@ fn forgotten_offset(culprit: &Culprit) -> bool {
 
 fn order_of_addends(culprit: &Culprit) -> bool {
     let zeros = |ours: f64, theirs: f64| ours == 0.0 && theirs == 0.0;
-    let extremes = [AggregateOp::Min, AggregateOp::Max];
+    let extremes = [AggregateOp::Min, AggregateOp::Max, AggregateOp::Quantile];
     let deviations = [AggregateOp::Stddev, AggregateOp::Stdvar];
     let largest = largest_input(culprit);
-    (aggregates(culprit, &extremes) && only_values(culprit, zeros))
+    let picks_zero = aggregates(culprit, &extremes)
+        || calls(culprit, &["quantile_over_time", "min_over_time", "max_over_time"]);
+    (picks_zero && only_values(culprit, zeros))
         || (aggregates(culprit, &deviations)
             && only_values(culprit, |ours, theirs| {
                 (ours - theirs).abs() <= 1e-6 * ours && ours.abs() < 1e-4 * largest
@@ -364,6 +412,8 @@ fn cancels(culprit: &Culprit) -> bool {
     let small = |ours: f64, theirs: f64| (ours - theirs).abs() <= bound;
     (differences || calls(culprit, &functions) || aggregates(culprit, &sums))
         && only_values(culprit, small)
-        || aggregates(culprit, &[AggregateOp::Stdvar])
+        || (aggregates(culprit, &[AggregateOp::Stdvar]) || calls(culprit, &["stdvar_over_time"]))
             && only_values(culprit, |ours, theirs| small(ours.sqrt(), theirs.sqrt()))
+        || matches!(&culprit.expr, Some(Expr::Binary(node)) if node.op == BinaryOp::Pow)
+            && only_values(culprit, |ours, theirs| (ours - theirs).abs() <= 1e-6 * ours.abs())
 }

@@ -1,5 +1,6 @@
 //! `shoal tools promql`: queries read, formatted, evaluated and tested at a terminal.
 
+mod explain;
 mod serve;
 mod table;
 
@@ -36,6 +37,8 @@ pub enum Command {
     },
     /// Asks a server with Prometheus' HTTP API, or a folder of blocks, and prints a table.
     Eval(EvalArgs),
+    /// Prints the plan of a query; of a server, perhaps with what each part cost.
+    Explain(explain::ExplainArgs),
     /// Serves Prometheus' HTTP API over a folder of blocks, such as the data of a stopped Prometheus.
     Serve(serve::Args),
 }
@@ -76,6 +79,15 @@ pub fn run(command: Command) -> ExitCode {
             parsed(&query).map(|expr| ::promql::describe(&expr).to_string())
         }
         Command::Format { query } => parsed(&query).map(|expr| ::promql::pretty(&expr)),
+        Command::Explain(args) if args.url.is_none() => explain::plan(&args),
+        Command::Explain(args) => {
+            return svc::run(async move |ctx| {
+                let text = explained(args).await?;
+                say(&text);
+                ctx.shutdown.trigger();
+                Ok(())
+            });
+        }
         Command::Eval(args) => {
             return svc::run(async move |ctx| {
                 let text = eval(args, &ctx).await?;
@@ -164,12 +176,42 @@ async fn eval(args: EvalArgs, ctx: &svc::Context) -> anyhow::Result<String> {
         (None, None) => bail!("neither --url nor --tsdb.path is given"),
     };
     let url = format!("{}/api/v1/{endpoint}", url.trim_end_matches('/'));
-    let mut form = vec![("query", query)];
-    let given = [("time", time), ("start", start), ("end", end), ("step", step)];
-    form.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let data = ask(&url, form(query, [time, start, end, step]), timeout).await?;
+    Ok(table::of(&serde_json::from_value(data)?))
+}
+
+async fn explained(args: explain::ExplainArgs) -> anyhow::Result<String> {
+    let explain::ExplainArgs { url, analyze, time, start, end, step, timeout, query } = args;
+    let endpoint = match (start.is_some(), analyze) {
+        (true, true) => "query_range",
+        (true, false) => "query_range_explain",
+        (false, true) => "query",
+        (false, false) => "query_explain",
+    };
+    let url = url.unwrap_or_default();
+    let url = format!("{}/api/v1/{endpoint}", url.trim_end_matches('/'));
+    let mut form = form(query, [time, start, end, step]);
+    // Of Thanos' two engines only this one has plans.
+    form.push(("engine", "thanos".to_owned()));
+    if analyze {
+        form.push(("analyze", "true".to_owned()));
+    }
+    Ok(explain::tree(&ask(&url, form, timeout).await?))
+}
+
+type Form = Vec<(&'static str, String)>;
+
+fn form(query: String, times: [Option<String>; 4]) -> Form {
+    let given = ["time", "start", "end", "step"].into_iter().zip(times);
+    let given = given.filter_map(|(name, value)| Some((name, value?)));
+    std::iter::once(("query", query)).chain(given).collect()
+}
+
+/// The `data` of an answer; what is told beside it goes to the terminal.
+async fn ask(url: &str, form: Form, timeout: Duration) -> anyhow::Result<serde_json::Value> {
     let client = svc::http::client(timeout)?;
     let response =
-        client.post(&url).form(&form).send().await.with_context(|| format!("ask {url}"))?;
+        client.post(url).form(&form).send().await.with_context(|| format!("ask {url}"))?;
     let status = response.status();
     let body = svc::http::read_body(response, MAX_ANSWER).await?;
     let Ok(answer) = serde_json::from_slice::<table::Answer>(&body) else {
@@ -179,7 +221,7 @@ async fn eval(args: EvalArgs, ctx: &svc::Context) -> anyhow::Result<String> {
         complain(told);
     }
     match answer.data {
-        Some(data) => Ok(table::of(&data)),
+        Some(data) => Ok(data),
         None => bail!("{}: {}", answer.error_type, answer.error),
     }
 }

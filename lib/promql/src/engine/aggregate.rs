@@ -9,9 +9,11 @@ use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::function::histogram::text;
 use super::go;
 use super::grid::Grid;
+use super::memory::ENTRY;
 use super::plan::Aggregate;
 use super::row::Row;
 use crate::ast::{AggregateOp, Span};
+use crate::budget::labels_bytes;
 use crate::error::QueryError;
 
 mod fold;
@@ -141,6 +143,7 @@ impl Evaluator<'_> {
     fn count_values(&self, node: &Aggregate, grid: Grid, sink: &mut Sink<'_>) -> Done {
         let mut ordinals = Ordinals::default();
         let mut rows: Vec<(Labels, Row)> = Vec::new();
+        let mut memory = self.reserve("values that are counted");
         // Text and group of a value are made once per series and distinct value.
         self.vector(&node.input, grid, &mut |series, row| {
             let mut known: HashMap<u64, usize> = HashMap::new();
@@ -159,6 +162,8 @@ impl Evaluator<'_> {
                         let (ordinal, new) = ordinals.of(group.clone());
                         if new {
                             self.hold(grid.len)?;
+                            let row = size_of::<Row>() + Row::plain_bytes(grid.len);
+                            memory.grow(labels_bytes(&group) + ENTRY + row)?;
                             rows.push((group, Row::none(grid.len)));
                         }
                         if row.histogram(step).is_none() {

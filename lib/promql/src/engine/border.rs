@@ -90,6 +90,17 @@ fn question(border: Border, function: &str) -> Result<Question, QueryError> {
     })
 }
 
+impl Border {
+    /// How far before and behind a range samples are looked for.
+    pub(super) fn margins(self, lookback: i64) -> (i64, i64) {
+        match self {
+            Self::Plain => (0, 0),
+            Self::Anchored => (lookback, 0),
+            Self::Smoothed => (lookback, lookback),
+        }
+    }
+}
+
 impl Window {
     /// How its borders are taken; of a subquery they are plain.
     pub(super) fn border(&self) -> Border {
@@ -197,11 +208,7 @@ fn with_histograms(
 impl Evaluator<'_> {
     /// How far beyond the start and the end samples are looked for.
     fn margins(&self, border: Border) -> (i64, i64) {
-        match border {
-            Border::Plain => (0, 0),
-            Border::Anchored => (self.lookback(), 0),
-            Border::Smoothed => (self.lookback(), self.lookback()),
-        }
+        border.margins(self.lookback())
     }
 
     /// Hands over the live samples of each series from `reach` before each step up to `ahead` after it.
@@ -212,10 +219,7 @@ impl Evaluator<'_> {
         grid: Grid,
         each: &mut dyn FnMut(Series, &Stored) -> Done,
     ) -> Done {
-        let offset = select.offset.saturating_sub(ahead);
-        let wide = Select { offset, ..select.clone() };
-        let reach = reach.saturating_add(ahead);
-        self.each_series(&wide, reach, grid, &mut |mut data| {
+        self.each_series_around(select, (reach, ahead), grid, &mut |mut data| {
             drop_stale(&mut data.samples);
             each(Series { labels: data.labels, drop_name: false }, &data.samples)
         })
@@ -228,9 +232,11 @@ impl Evaluator<'_> {
         let (before, after) = self.margins(select.border);
         let reach = range.window.range.saturating_add(before);
         let mut row = Row::none(grid.len);
+        let mut seen: Vec<(usize, u64)> = Vec::new();
         self.distinct(range.window.has_one_name(), sink, &mut |sink| {
             self.around(select, (reach, after), grid, &mut |series, samples| {
                 row.clear();
+                seen.clear();
                 let (mut scan, mut used) = (Scan::new(samples), 0);
                 let metric = series.labels.metric_name();
                 let mut any_number = false;
@@ -241,6 +247,7 @@ impl Evaluator<'_> {
                     let (times, values) =
                         scan.between(start.saturating_sub(before), end.saturating_add(after));
                     used += times.len() as u64;
+                    seen.push((step, times.len() as u64));
                     let smoothed = select.border == Border::Smoothed;
                     let histograms = scan.histograms();
                     if !histograms.is_empty() {
@@ -256,7 +263,7 @@ impl Evaluator<'_> {
                         any_number = true;
                     }
                 }
-                self.count(|stats| stats.samples += used);
+                self.tally.add(used, || seen.iter().copied());
                 if row.valid.is_empty() {
                     return Ok(());
                 }
@@ -308,7 +315,7 @@ impl Evaluator<'_> {
             if row.valid.is_empty() {
                 return Ok(());
             }
-            self.count(|stats| stats.samples += row.valid.count() as u64);
+            self.tally.add(row.valid.count() as u64, || row.valid.iter().map(|step| (step, 1)));
             sink(&series, &mut row)
         })
     }

@@ -7,8 +7,10 @@ use model::Labels;
 
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::grid::Grid;
+use super::memory::{ENTRY, keep};
 use super::plan::Vector;
 use super::row::{Row, Steps};
+use crate::budget::{Reserved, labels_bytes};
 use crate::error::QueryError;
 
 pub(super) fn same_labelset() -> QueryError {
@@ -16,15 +18,21 @@ pub(super) fn same_labelset() -> QueryError {
 }
 
 /// Refuses two rows of one label set at one step.
-#[derive(Default)]
 pub(super) struct Distinct {
     seen: HashMap<Labels, Steps>,
+    memory: Reserved,
 }
 
 impl Distinct {
+    pub fn new(evaluator: &Evaluator<'_>) -> Self {
+        Self { seen: HashMap::new(), memory: evaluator.reserve("label sets of results") }
+    }
+
     pub fn check(&mut self, labels: &Labels, steps: &Steps) -> Done {
         match self.seen.entry(labels.clone()) {
             Entry::Vacant(entry) => {
+                let bytes = labels_bytes(labels) + Steps::bytes(steps.len());
+                self.memory.grow(bytes + ENTRY + size_of::<Steps>())?;
                 entry.insert(steps.clone());
                 Ok(())
             }
@@ -40,20 +48,25 @@ impl Distinct {
 }
 
 /// All rows of a vector, one per label set, in the order in which they came.
-#[derive(Default)]
 pub(super) struct Rows {
     pub list: Vec<(Series, Row)>,
     by_labels: HashMap<Labels, usize>,
     held: usize,
+    memory: Reserved,
 }
 
 impl Rows {
+    pub fn new(evaluator: &Evaluator<'_>) -> Self {
+        let memory = evaluator.reserve("rows that are needed all at once");
+        Self { list: Vec::new(), by_labels: HashMap::new(), held: 0, memory }
+    }
+
     pub fn collect(
         evaluator: &Evaluator<'_>,
         plan: &Vector,
         grid: Grid,
     ) -> Result<Self, QueryError> {
-        let mut rows = Self::default();
+        let mut rows = Self::new(evaluator);
         evaluator.vector(plan, grid, &mut |series, row| rows.add(evaluator, series, row))?;
         Ok(rows)
     }
@@ -68,14 +81,26 @@ impl Rows {
         self.held += samples;
         match self.by_labels.entry(series.labels.clone()) {
             Entry::Vacant(entry) => {
+                keep(&mut self.memory, series, row)?;
+                self.memory.grow(ENTRY)?;
                 entry.insert(self.list.len());
                 self.list.push((series.clone(), row.clone()));
                 Ok(())
             }
             Entry::Occupied(entry) => {
-                self.list[*entry.get()].1.merge(row).map_err(|_| same_labelset())
+                let old = &mut self.list[*entry.get()].1;
+                let before = old.bytes();
+                old.merge(row).map_err(|_| same_labelset())?;
+                Ok(self.memory.grow(old.bytes().saturating_sub(before))?)
             }
         }
+    }
+
+    /// The rows and their memory, without what was only needed to find them.
+    pub fn into_parts(self) -> (Vec<(Series, Row)>, Reserved) {
+        let Self { list, by_labels, mut memory, .. } = self;
+        memory.shrink(ENTRY * by_labels.len());
+        (list, memory)
     }
 
     /// Hands all rows on and forgets them.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{Labels, METRIC_NAME};
 
@@ -11,9 +12,12 @@ use super::function::map::MapFunction;
 use super::grid::Grid;
 use super::operator;
 use super::plan::{LabelJoin, LabelReplace, Map, Scalar, Vector, WithScalar};
+use super::profile::{Clock, Profile};
 use super::row::{Row, Steps};
 use super::select::Picked;
+use super::tally::{Counting, Tally};
 use crate::ast::{Border, Span};
+use crate::budget::{QueryBudget, Reserved};
 use crate::engine::{EngineOptions, QueryOptions, go};
 use crate::error::QueryError;
 use crate::storage::Storage;
@@ -32,15 +36,33 @@ pub(super) type Sink<'a> = dyn FnMut(&Series, &mut Row) -> Result<(), QueryError
 
 pub(super) type Done = Result<(), QueryError>;
 
-/// The state of one query.
+/// The state of one query on one thread.
 pub(super) struct Evaluator<'a> {
     pub storage: &'a dyn Storage,
     pub options: &'a QueryOptions,
     pub delayed_name_removal: bool,
     pub use_start_timestamps: bool,
+    pub shared: Arc<Shared>,
+    /// Only while the query is observed.
+    pub clock: Option<Clock>,
+    /// Values of scalars.
+    columns: RefCell<Reserved>,
     annotations: RefCell<Annotations>,
-    stats: Cell<Stats>,
-    held: Cell<u64>,
+    pub tally: Tally,
+    series: Cell<u64>,
+}
+
+/// What all threads of a query have in common.
+pub(super) struct Shared {
+    pub budget: Arc<QueryBudget>,
+    held: AtomicU64,
+    peak_samples: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(budget: QueryBudget) -> Self {
+        Self { budget: Arc::new(budget), held: AtomicU64::new(0), peak_samples: AtomicU64::new(0) }
+    }
 }
 
 /// Labels that say nothing about a series once its values are of another kind.
@@ -63,15 +85,22 @@ impl<'a> Evaluator<'a> {
         storage: &'a dyn Storage,
         options: &'a QueryOptions,
         engine: &EngineOptions,
+        profile: Option<Arc<Profile>>,
+        steps: Option<usize>,
     ) -> Self {
+        let budget = QueryBudget::new(options.max_memory, engine.memory.clone());
+        let shared = Arc::new(Shared::new(budget));
         Self {
+            columns: RefCell::new(Reserved::none(&shared.budget, None, "values of scalars")),
             storage,
             options,
             delayed_name_removal: engine.delayed_name_removal,
             use_start_timestamps: engine.use_start_timestamps,
+            shared,
+            clock: profile.map(|profile| Clock::start(profile, 0)),
             annotations: RefCell::default(),
-            stats: Cell::default(),
-            held: Cell::new(0),
+            tally: Tally::new(steps),
+            series: Cell::new(0),
         }
     }
 
@@ -84,25 +113,29 @@ impl<'a> Evaluator<'a> {
     }
 
     pub fn stats(&self) -> Stats {
-        self.stats.get()
+        Stats {
+            peak_samples: self.shared.peak_samples.load(Ordering::Relaxed),
+            peak_bytes: self.shared.budget.peak(),
+            samples: self.tally.samples(),
+            series: self.series.get(),
+        }
     }
 
-    pub fn count(&self, change: impl FnOnce(&mut Stats)) {
-        let mut stats = self.stats.get();
-        change(&mut stats);
-        self.stats.set(stats);
+    /// Counts a series read.
+    pub fn count_series(&self) {
+        self.series.set(self.series.get() + 1);
     }
 
     /// Accounts for values that are kept in memory, until `release`.
     pub fn hold(&self, samples: usize) -> Done {
-        let held = self.held.get().saturating_add(samples as u64);
-        self.held.set(held);
-        self.count(|stats| stats.peak_samples = stats.peak_samples.max(held));
+        let samples = samples as u64;
+        let held = self.shared.held.fetch_add(samples, Ordering::Relaxed).saturating_add(samples);
+        self.shared.peak_samples.fetch_max(held, Ordering::Relaxed);
         if held > self.options.max_samples { Err(QueryError::TooManySamples) } else { Ok(()) }
     }
 
     pub fn release(&self, samples: usize) {
-        self.held.set(self.held.get().saturating_sub(samples as u64));
+        self.shared.held.fetch_sub(samples as u64, Ordering::Relaxed);
     }
 
     /// The series after a function: eagerly without its name, or marked to lose it at the end.
@@ -114,7 +147,10 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// One value per step.
     pub fn scalar(&self, plan: &Scalar, grid: Grid) -> Result<Vec<f64>, QueryError> {
+        // For as long as the query runs: there are no more columns than nodes in its text.
+        self.columns.borrow_mut().grow(size_of::<f64>() * grid.len)?;
         Ok(match plan {
             Scalar::Number(value) => vec![*value; grid.len],
             Scalar::Time => (0..grid.len).map(|step| seconds(grid.time(step))).collect(),
@@ -128,7 +164,12 @@ impl<'a> Evaluator<'a> {
             Scalar::Min(left, right) => self.pairwise(left, right, grid, go::min)?,
             Scalar::Max(left, right) => self.pairwise(left, right, grid, go::max)?,
             Scalar::Invariant(inner) => {
-                let once = self.scalar(inner, Grid::instant(grid.start))?;
+                let mut once = Vec::new();
+                self.counting(Counting::Once, |_| {
+                    once = self.scalar(inner, Grid::instant(grid.start))?;
+                    Ok(())
+                })?;
+                self.count_repeated(grid.len);
                 vec![once.first().copied().unwrap_or(f64::NAN); grid.len]
             }
         })
@@ -169,6 +210,17 @@ impl<'a> Evaluator<'a> {
         if grid.len == 0 {
             return Ok(());
         }
+        match &self.clock {
+            None => self.operator(plan, grid, sink),
+            Some(clock) => {
+                self.observed(clock, plan, sink, &mut |sink| self.operator(plan, grid, sink))
+            }
+        }
+    }
+
+    fn operator(&self, plan: &Vector, grid: Grid, sink: &mut Sink<'_>) -> Done {
+        // Most operators have a row or two that they work in.
+        let _rows = self.reserved("rows in work", 2 * Row::plain_bytes(grid.len))?;
         match plan {
             Vector::Select(select) if select.border == Border::Smoothed => {
                 self.smooth(select, grid, sink)
@@ -222,22 +274,47 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Runs the work of an operator whose node is `of` and counts what it hands on.
+    pub fn observed<T>(
+        &self,
+        clock: &Clock,
+        of: &T,
+        sink: &mut Sink<'_>,
+        work: &mut dyn FnMut(&mut Sink<'_>) -> Done,
+    ) -> Done {
+        let Some(id) = clock.profile.find(of) else { return work(sink) };
+        let above = clock.switch(id);
+        let done = work(&mut |series, row| {
+            clock.profile.count_row(id);
+            let inside = clock.switch(above);
+            let done = sink(series, row);
+            clock.switch(inside);
+            done
+        });
+        clock.switch(above);
+        done
+    }
+
     /// Evaluates once and repeats the answer at every step.
     fn invariant(&self, input: &Vector, grid: Grid, sink: &mut Sink<'_>) -> Done {
         if grid.is_instant() {
             return self.vector(input, grid, sink);
         }
         let mut wide = Row::none(grid.len);
-        self.vector(input, Grid::instant(grid.start), &mut |series, row| {
-            let Some(value) = row.get(0) else { return Ok(()) };
-            wide.values.fill(value);
-            wide.valid.fill();
-            wide.histograms.clear();
-            if let Some(histogram) = row.histogram(0) {
-                wide.histograms.resize(grid.len, Some(Arc::clone(histogram)));
-            }
-            sink(series, &mut wide)
-        })
+        self.counting(Counting::Once, |outside| {
+            self.vector(input, Grid::instant(grid.start), &mut |series, row| {
+                let Some(value) = row.get(0) else { return Ok(()) };
+                wide.values.fill(value);
+                wide.valid.fill();
+                wide.histograms.clear();
+                if let Some(histogram) = row.histogram(0) {
+                    wide.histograms.resize(grid.len, Some(Arc::clone(histogram)));
+                }
+                outside(&mut || sink(series, &mut wide))
+            })
+        })?;
+        self.count_repeated(grid.len);
+        Ok(())
     }
 
     /// Runs `body` with a sink that refuses two rows of one label set at one step, unless there can be none.
@@ -250,7 +327,7 @@ impl<'a> Evaluator<'a> {
         if certain || self.delayed_name_removal {
             return body(sink);
         }
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         body(&mut |series, row| {
             seen.check(&series.labels, &row.valid)?;
             sink(series, row)
@@ -365,7 +442,7 @@ impl<'a> Evaluator<'a> {
         change: &dyn Fn(&Labels) -> Option<Labels>,
         target: &str,
     ) -> Done {
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         self.vector(input, grid, &mut |series, row| {
             let changed = match change(&series.labels) {
                 None => series.clone(),

@@ -8,9 +8,11 @@ use super::collect::Distinct;
 use super::evaluate::{Done, Evaluator, Series, Sink, without_name};
 use super::function::buckets::{Bucket, Raised, fraction, quantile};
 use super::grid::Grid;
+use super::memory::ENTRY;
 use super::plan::{Buckets, BucketsKind, Scalar, Vector};
 use super::row::{Row, Steps};
 use crate::ast::Span;
+use crate::budget::{Reserved, labels_bytes};
 use crate::error::QueryError;
 
 /// The label that holds a bucket's upper bound.
@@ -40,6 +42,8 @@ struct Found {
     native: Vec<(Labels, Vec<Row>)>,
     classic: Vec<Histogram>,
     ordinals: Ordinals,
+    /// Held as long as the histograms are.
+    _memory: Reserved,
 }
 
 impl Evaluator<'_> {
@@ -90,7 +94,7 @@ impl Evaluator<'_> {
             drop_name: true,
         };
         for (number, column) in columns.iter().enumerate() {
-            let mut seen = Distinct::default();
+            let mut seen = Distinct::new(self);
             let mut give = |series: &Series, row: &mut Row| {
                 if row.valid.is_empty() {
                     return Ok(());
@@ -116,6 +120,7 @@ impl Evaluator<'_> {
         grid: Grid,
     ) -> Result<Found, QueryError> {
         let mut held = 0;
+        let mut memory = self.reserve("buckets of histograms");
         let mut ordinals = Ordinals::default();
         let mut classic: Vec<Histogram> = Vec::new();
         let mut native: Vec<(Labels, Vec<Row>)> = Vec::new();
@@ -126,6 +131,8 @@ impl Evaluator<'_> {
                 native.push((series.labels.clone(), rows.collect()));
                 self.hold(grid.len * columns.len())?;
                 held += grid.len * columns.len();
+                let rows = Row::plain_bytes(grid.len) * columns.len();
+                memory.grow(series.bytes() + rows)?;
                 row.drop_histograms();
                 if row.valid.is_empty() {
                     return Ok(());
@@ -143,16 +150,18 @@ impl Evaluator<'_> {
             let samples = row.valid.count();
             self.hold(samples)?;
             held += samples;
+            memory.grow(size_of::<f64>() + row.bytes())?;
             let labels = series.labels.filter(|name| name != BOUND);
             let (ordinal, new) = ordinals.of(labels.clone());
             if new {
+                memory.grow(labels_bytes(&labels) + ENTRY + size_of::<Histogram>())?;
                 classic.push(Histogram { labels, buckets: Vec::new() });
             }
             classic[ordinal].buckets.push((bound, row.clone()));
             Ok(())
         })?;
         self.release(held);
-        Ok(Found { native, classic, ordinals })
+        Ok(Found { native, classic, ordinals, _memory: memory })
     }
 
     /// The function of each native histogram of a row.

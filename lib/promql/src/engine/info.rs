@@ -10,9 +10,11 @@ use model::{Labels, LabelsBuilder, METRIC_NAME, MatchType, Matcher};
 use super::collect::Rows;
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::grid::Grid;
+use super::memory::keep;
 use super::plan::{Info, Select};
 use super::row::{Row, Steps};
 use super::select::Picked;
+use crate::budget::Reserved;
 use crate::error::QueryError;
 
 /// What an info series and the series it describes have in common.
@@ -37,11 +39,12 @@ impl Evaluator<'_> {
         let is_info = |labels: &Labels| node.names.iter().all(|m| m.matches(labels.metric_name()));
         let described =
             input.list.iter().map(|(series, _)| &series.labels).filter(|labels| !is_info(labels));
-        let info = self.info_series(node, described, grid)?;
+        let mut memory = self.reserve("info series");
+        let info = self.info_series(node, described, grid, &mut memory)?;
         let mut present = Steps::none(grid.len);
         input.list.iter().for_each(|(_, row)| present.add(&row.valid));
         info.check(&present)?;
-        let mut out = Rows::default();
+        let mut out = Rows::new(self);
         for (series, row) in &input.list {
             if is_info(&series.labels) {
                 out.add(self, series, row)?;
@@ -57,6 +60,7 @@ impl Evaluator<'_> {
         node: &Info,
         input: impl Iterator<Item = &'l Labels>,
         grid: Grid,
+        memory: &mut Reserved,
     ) -> Result<Described, QueryError> {
         let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for labels in input {
@@ -82,6 +86,7 @@ impl Evaluator<'_> {
         let select = Select { matchers, ..node.select.clone() };
         self.select(&select, grid, Picked::TimesOfNumbers, &mut |series, row| {
             self.hold(row.valid.count())?;
+            keep(memory, series, row)?;
             info.add(series.labels.clone(), row.clone());
             Ok(())
         })?;

@@ -11,11 +11,13 @@ use super::aggregate::Ordinals;
 use super::collect::Distinct;
 use super::evaluate::{Done, Evaluator, Series, Sink, without_name};
 use super::grid::Grid;
+use super::memory::{ENTRY, keep};
 use super::mixed::Other;
 use super::operator;
 use super::plan::Join;
 use super::row::{Row, Steps};
 use crate::ast::Cardinality;
+use crate::budget::{Reserved, labels_bytes};
 use crate::error::QueryError;
 
 /// The kept side.
@@ -26,6 +28,7 @@ struct OneSide {
     /// Per step the first two series that share a match group.
     duplicates: HashMap<usize, String>,
     held: usize,
+    memory: Reserved,
 }
 
 struct MatchGroup {
@@ -63,7 +66,7 @@ impl Evaluator<'_> {
         let mut side = self.one_side(node, one, grid)?;
         let mut errors = Earliest::default();
         let mut present = Steps::none(grid.len);
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         let mut out = Row::none(grid.len);
         let mut checked = |series: &Series, row: &mut Row| {
             // One-to-one, results of one label set come from one match group.
@@ -77,7 +80,7 @@ impl Evaluator<'_> {
             let signature = node.matching.signature(&series.labels);
             let ordinal = match side.ordinals.find(&signature) {
                 Some(ordinal) => ordinal,
-                None if node.matching.fill.1.is_some() => side.add_group(signature, grid).0,
+                None if node.matching.fill.1.is_some() => side.add_group(signature, grid)?.0,
                 None => return Ok(()),
             };
             let group = &mut side.groups[ordinal];
@@ -110,6 +113,7 @@ impl Evaluator<'_> {
             present: Steps::none(grid.len),
             duplicates: HashMap::new(),
             held: 0,
+            memory: self.reserve("series of the one side of a join"),
         };
         let name =
             if node.matching.cardinality == Cardinality::OneToMany { "left" } else { "right" };
@@ -118,8 +122,9 @@ impl Evaluator<'_> {
             self.hold(samples)?;
             side.held += samples;
             side.present.add(&row.valid);
-            let (ordinal, _) = side.add_group(node.matching.signature(&series.labels), grid);
+            let (ordinal, _) = side.add_group(node.matching.signature(&series.labels), grid)?;
             let group = &mut side.groups[ordinal];
+            keep(&mut side.memory, series, row)?;
             let mut kept = row.clone();
             for (other, other_row) in &group.entries {
                 let mut common = kept.valid.clone();
@@ -244,16 +249,18 @@ impl Evaluator<'_> {
 }
 
 impl OneSide {
-    fn add_group(&mut self, signature: Labels, grid: Grid) -> (usize, bool) {
+    fn add_group(&mut self, signature: Labels, grid: Grid) -> Result<(usize, bool), QueryError> {
         let (ordinal, new) = self.ordinals.of(signature.clone());
         if new {
+            let group = size_of::<MatchGroup>() + Steps::bytes(grid.len);
+            self.memory.grow(labels_bytes(&signature) + ENTRY + group)?;
             self.groups.push(MatchGroup {
                 signature,
                 entries: Vec::new(),
                 claims: Claims { matched: Steps::none(grid.len), results: HashMap::new() },
             });
         }
-        (ordinal, new)
+        Ok((ordinal, new))
     }
 }
 

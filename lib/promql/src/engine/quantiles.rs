@@ -18,7 +18,7 @@ impl Evaluator<'_> {
             wanted.push(column.clone());
             columns.push(Columns::Quantile(column));
         }
-        let mut seen = Distinct::default();
+        let mut seen = Distinct::new(self);
         let input = Input { node: &node.input, span: node.input_span };
         self.of_buckets(input, &columns, grid, &mut |number, series, row| {
             // A quantile that changes over time is a label that does.

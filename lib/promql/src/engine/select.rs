@@ -10,10 +10,13 @@ use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::function::range::Samples;
 use super::grid::Grid;
 use super::histogram_windows::{drop_stale_histograms, forget_resets, histogram_at, keep_counts};
+use super::memory::samples_bytes;
 use super::plan::{Range, Select, Source, Window};
 use super::row::Row;
 use super::start;
+use super::tally::Counting;
 use crate::ast::Border;
+use crate::budget::labels_bytes;
 use crate::error::QueryError;
 use crate::storage::{Samples as Stored, SelectRequest, SeriesData};
 
@@ -66,21 +69,35 @@ impl Evaluator<'_> {
         grid: Grid,
         each: &mut dyn FnMut(SeriesData) -> Done,
     ) -> Done {
+        self.each_series_around(select, (reach, 0), grid, each)
+    }
+
+    /// The same with samples up to `ahead` after each step.
+    pub(super) fn each_series_around(
+        &self,
+        select: &Select,
+        (reach, ahead): (i64, i64),
+        grid: Grid,
+        each: &mut dyn FnMut(SeriesData) -> Done,
+    ) -> Done {
         let request = SelectRequest {
             matchers: select.matchers.clone(),
             // Windows exclude their start.
             start: select.looks_at(grid, 0).saturating_sub(reach).saturating_add(1),
-            end: select.looks_at(grid, grid.len - 1),
+            end: select.looks_at(grid, grid.len - 1).saturating_add(ahead),
             hints: select.hints.clone(),
         };
-        let mut set = self.storage.select(&request)?;
-        while let Some(mut series) = set.next()? {
+        let mut memory = self.reserve("samples of a series");
+        let mut read = self.read(select, &request)?;
+        while let Some(mut series) = read.next()? {
             self.options.cancel.check()?;
+            // At least for the largest series so far: one series follows another into the same place.
+            memory.reach(labels_bytes(&series.labels) + samples_bytes(&series.samples))?;
             // A source that gives more times than values, or the reverse, must not make us panic.
             series.samples.timestamps.truncate(series.samples.len());
             series.samples.values.truncate(series.samples.len());
             start::tidy(&mut series.samples, self.use_start_timestamps);
-            self.count(|stats| stats.series += 1);
+            self.count_series();
             let mut samples = series.samples.len();
             if !series.samples.histograms.is_empty() {
                 let len = samples;
@@ -92,10 +109,10 @@ impl Evaluator<'_> {
                 samples += weights.sum::<usize>();
             }
             self.hold(samples)?;
-            each(series)?;
+            read.hand_over(series, each)?;
             self.release(samples);
         }
-        for warning in set.warnings() {
+        for warning in read.set.warnings() {
             self.note(Note::Storage(warning), None);
         }
         Ok(())
@@ -140,7 +157,7 @@ impl Evaluator<'_> {
             if used == 0 {
                 return Ok(());
             }
-            self.count(|stats| stats.samples += used);
+            self.tally.add(used, || row.valid.iter().map(|step| (step, 1)));
             sink(&Series { labels: data.labels, drop_name: false }, &mut row)
         })
     }
@@ -173,6 +190,7 @@ impl Evaluator<'_> {
                 let (offset, at) = (*offset, *at);
                 let inner = subquery_grid(grid, range, *step, offset, at);
                 self.hold(inner.len)?;
+                let _memory = self.reserved("samples of a subquery", 16 * inner.len)?;
                 let mut samples = Stored::default();
                 let mut with_row = |series: &Series, row: &mut Row| {
                     row.write_samples(inner, &mut samples);
@@ -180,11 +198,15 @@ impl Evaluator<'_> {
                     let samples = &samples;
                     each(series, &Windows { evaluator: self, grid, samples, range, offset, at })
                 };
-                if input.may_repeat_labels() {
-                    Rows::collect(self, input, inner)?.push(self, &mut with_row)?;
-                } else {
-                    self.vector(input, inner, &mut with_row)?;
-                }
+                self.counting(Counting::Off, |outside| {
+                    let mut sink =
+                        |series: &Series, row: &mut Row| outside(&mut || with_row(series, row));
+                    if input.may_repeat_labels() {
+                        Rows::collect(self, input, inner)?.push(self, &mut sink)
+                    } else {
+                        self.vector(input, inner, &mut sink)
+                    }
+                })?;
                 self.release(inner.len);
                 Ok(())
             }
@@ -293,8 +315,19 @@ impl Windows<'_> {
             };
             each(step, &samples)?;
         }
-        self.evaluator.count(|stats| stats.samples += used);
+        self.evaluator.tally.add(used, || self.lengths());
         Ok(())
+    }
+
+    /// How many samples the window of each step has.
+    fn lengths(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let times = &self.samples.timestamps;
+        (0..self.grid.len).map(move |step| {
+            let end = self.at.unwrap_or_else(|| self.grid.time(step)).saturating_sub(self.offset);
+            let start = end.saturating_sub(self.range);
+            let until = |limit: i64| times.partition_point(|time| *time <= limit);
+            (step, until(end).saturating_sub(until(start)) as u64)
+        })
     }
 
     /// The samples of the window of the first step.
@@ -347,7 +380,13 @@ pub(super) fn drop_stale(samples: &mut Stored) {
 }
 
 /// The times at which a subquery's inside is evaluated: multiples of its step that any window can see.
-fn subquery_grid(grid: Grid, range: i64, step: i64, offset: i64, at: Option<i64>) -> Grid {
+pub(super) fn subquery_grid(
+    grid: Grid,
+    range: i64,
+    step: i64,
+    offset: i64,
+    at: Option<i64>,
+) -> Grid {
     let first = at.unwrap_or(grid.start).saturating_sub(offset).saturating_sub(range);
     let last = at.unwrap_or_else(|| grid.last()).saturating_sub(offset);
     // Division truncates towards zero, so a negative start may need the same step on.

@@ -5,9 +5,16 @@ use model::{Labels, METRIC_NAME};
 use super::aggregate::Ordinals;
 use super::evaluate::{Done, Evaluator, Sink};
 use super::grid::Grid;
+use super::memory::ENTRY;
 use super::plan::Vector;
 use super::row::Steps;
 use crate::ast::{BinaryOp, Matching};
+use crate::budget::{Reserved, labels_bytes};
+
+/// Bytes of what is kept per signature beside its text.
+fn presence_bytes(grid: Grid) -> usize {
+    ENTRY + size_of::<Steps>() + Steps::bytes(grid.len)
+}
 
 impl Matching {
     /// The labels by which series of both sides find each other.
@@ -34,9 +41,13 @@ impl Evaluator<'_> {
         if op == BinaryOp::Or {
             let mut ordinals = Ordinals::default();
             let mut present: Vec<Steps> = Vec::new();
+            let mut memory = self.reserve("label sets of a set operator");
             self.vector(left, grid, &mut |series, row| {
-                let (ordinal, new) = ordinals.of(matching.signature(&series.labels));
+                let signature = matching.signature(&series.labels);
+                let bytes = labels_bytes(&signature);
+                let (ordinal, new) = ordinals.of(signature);
                 if new {
+                    memory.grow(bytes + presence_bytes(grid))?;
                     present.push(row.valid.clone());
                 } else {
                     present[ordinal].add(&row.valid);
@@ -50,7 +61,8 @@ impl Evaluator<'_> {
                 if row.valid.is_empty() { Ok(()) } else { sink(series, row) }
             });
         }
-        let (ordinals, present) = self.presence(right, matching, grid)?;
+        let mut memory = self.reserve("label sets of a set operator");
+        let (ordinals, present) = self.presence(right, matching, grid, &mut memory)?;
         self.vector(left, grid, &mut |series, row| {
             let found = ordinals.find(&matching.signature(&series.labels));
             match (op == BinaryOp::And, found) {
@@ -69,12 +81,16 @@ impl Evaluator<'_> {
         plan: &Vector,
         matching: &Matching,
         grid: Grid,
+        memory: &mut Reserved,
     ) -> Result<(Ordinals, Vec<Steps>), crate::QueryError> {
         let mut ordinals = Ordinals::default();
         let mut present: Vec<Steps> = Vec::new();
         self.vector(plan, grid, &mut |series, row| {
-            let (ordinal, new) = ordinals.of(matching.signature(&series.labels));
+            let signature = matching.signature(&series.labels);
+            let bytes = labels_bytes(&signature);
+            let (ordinal, new) = ordinals.of(signature);
             if new {
+                memory.grow(bytes + presence_bytes(grid))?;
                 present.push(row.valid.clone());
             } else {
                 present[ordinal].add(&row.valid);

@@ -123,7 +123,7 @@ impl Evaluator<'_> {
                 if used == 0 {
                     return Ok(());
                 }
-                self.count(|stats| stats.samples += used);
+                self.tally.add(used, || row.valid.iter().map(|step| (step, 1)));
                 let series = Series { labels: data.labels, drop_name: false };
                 sink(&self.renamed(&series), &mut row)
             })

@@ -40,6 +40,7 @@ pub fn engine() -> Engine {
         parser: ParseOptions::ALL,
         delayed_name_removal: true,
         use_start_timestamps: true,
+        ..EngineOptions::default()
     })
 }
 

@@ -9,6 +9,8 @@
 
 mod conformance;
 mod engine;
+mod explain;
 mod generated;
+mod memory;
 mod parse_corpus;
 mod script_corpus;

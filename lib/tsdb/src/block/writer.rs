@@ -89,8 +89,9 @@ impl BlockWriter {
         self.chunks(labels, chunks.iter().map(|(e, payload, range)| (*e, &payload[..], *range)))
     }
 
-    /// Appends a series: of each chunk its encoding, payload, and first and last time.
-    fn chunks<'a>(
+    /// Appends a series of encoded chunks, oldest first: of each its encoding, payload, and first and last time
+    /// (milliseconds). Their samples are not in meta.json's count.
+    pub fn chunks<'a>(
         &mut self,
         labels: &Labels,
         chunks: impl IntoIterator<Item = (Encoding, &'a [u8], (i64, i64))>,

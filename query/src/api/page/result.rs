@@ -57,6 +57,10 @@ pub(super) fn show(out: &mut String, outcome: Result<Outcome, ApiError>) {
             table(out, "Samples", rows);
         }
     }
+    if let Some(plan) = &outcome.result.analysis {
+        let text = escape(&plan.to_string());
+        push(out, format_args!("<details><summary>Plan</summary><pre>{text}</pre></details>"));
+    }
 }
 
 /// A value, or the two numbers that tell most of a histogram.

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    pub data: Option<Data>,
+    pub data: Option<Value>,
     #[serde(default)]
     pub error: String,
     #[serde(default)]

@@ -3,9 +3,11 @@
 use super::Ordinals;
 use super::histogram::HistogramFold;
 use crate::ast::AggregateOp;
+use crate::budget::labels_bytes;
 use crate::engine::annotation::Note;
 use crate::engine::evaluate::{Done, Evaluator, Series, Sink};
 use crate::engine::grid::Grid;
+use crate::engine::memory::ENTRY;
 use crate::engine::plan::Aggregate;
 use crate::engine::row::Row;
 use crate::engine::sum::{Mean, Sum, quantile};
@@ -33,6 +35,18 @@ enum State {
 }
 
 impl Group {
+    /// Bytes of a group over so many steps, before it has seen values.
+    fn bytes(op: AggregateOp, len: usize) -> usize {
+        let per_step = match op {
+            AggregateOp::Sum => size_of::<f64>(),
+            AggregateOp::Avg => size_of::<Mean>(),
+            AggregateOp::Stddev | AggregateOp::Stdvar => size_of::<(f64, f64)>(),
+            AggregateOp::Quantile => size_of::<Vec<f64>>(),
+            _ => 0,
+        };
+        size_of::<Self>() + Row::plain_bytes(len) + per_step * len
+    }
+
     fn new(op: AggregateOp, series: Series, len: usize) -> Self {
         let state = match op {
             AggregateOp::Sum => State::Lost(vec![0.0; len]),
@@ -141,21 +155,31 @@ impl Evaluator<'_> {
         let mut ordinals = Ordinals::default();
         let mut groups: Vec<Group> = Vec::new();
         let mut held = 0;
+        let mut memory = self.reserve("groups of an aggregation");
         self.vector(&node.input, grid, &mut |series, row| {
             let labels = node.group(&series.labels);
             let (ordinal, new) = ordinals.of(labels.clone());
             let mut added = if op == AggregateOp::Quantile { row.valid.count() } else { 0 };
             if new {
                 added += grid.len;
+                memory.grow(labels_bytes(&labels) + ENTRY + Group::bytes(op, grid.len))?;
                 groups.push(Group::new(op, Series { labels, drop_name: false }, grid.len));
             }
             held += added;
             self.hold(added)?;
+            if op == AggregateOp::Quantile {
+                // Lists of values have room for more than they hold, half as much again on average.
+                memory.grow(12 * row.valid.count())?;
+            }
             let group = &mut groups[ordinal];
             group.series.drop_name |= series.drop_name;
             if row.has_histograms() && !matches!(op, AggregateOp::Count | AggregateOp::Group) {
                 if matches!(op, AggregateOp::Sum | AggregateOp::Avg) {
+                    if group.histograms.is_none() {
+                        memory.grow(HistogramFold::bytes(grid.len))?;
+                    }
                     let fold = group.histograms.get_or_insert_with(|| HistogramFold::new(grid.len));
+                    memory.grow(fold.growth(row))?;
                     fold.add(self, node, series.labels.metric_name(), row);
                     row.drop_histograms();
                 } else if row.drop_histograms() {
@@ -168,6 +192,8 @@ impl Evaluator<'_> {
         })?;
         self.release(held);
         for mut group in groups {
+            // It is gone before the next one.
+            memory.shrink(Group::bytes(op, grid.len));
             group.finish(quantiles, op);
             if let Some(fold) = group.histograms.take() {
                 fold.finish(self, node, &mut group.row);

@@ -3,6 +3,7 @@
 use model::histogram::{Accumulator, FloatHistogram, Mean};
 
 use crate::ast::AggregateOp;
+use crate::budget::histogram_bytes;
 use crate::engine::annotation::{Note, Operation};
 use crate::engine::evaluate::Evaluator;
 use crate::engine::function::histogram_range::SeenHints;
@@ -40,6 +41,18 @@ impl Step {
 impl HistogramFold {
     pub fn new(len: usize) -> Box<Self> {
         Box::new(Self { steps: (0..len).map(|_| None).collect() })
+    }
+
+    /// Bytes before any histogram is in it.
+    pub fn bytes(len: usize) -> usize {
+        size_of::<Self>() + size_of::<Option<Step>>() * len
+    }
+
+    /// Bytes that a row would add: sums start where there were none.
+    pub fn growth(&self, row: &Row) -> usize {
+        let starts = row.iter_histograms().filter(|(step, _)| self.steps[*step].is_none());
+        // Sums and what rounding has lost of them.
+        starts.map(|(_, histogram)| 2 * histogram_bytes(histogram.weight())).sum()
     }
 
     /// Takes in the histograms of a row.

@@ -8,10 +8,12 @@ use model::histogram::FloatHistogram;
 
 use super::Ordinals;
 use crate::ast::AggregateOp;
+use crate::budget::labels_bytes;
 use crate::engine::annotation::Note;
 use crate::engine::evaluate::{Done, Evaluator, Series, Sink};
 use crate::engine::go;
 use crate::engine::grid::Grid;
+use crate::engine::memory::ENTRY;
 use crate::engine::plan::Aggregate;
 use crate::engine::row::Row;
 
@@ -100,6 +102,7 @@ impl Evaluator<'_> {
         let mut groups: Vec<Vec<Heap>> = Vec::new();
         let mut all: Vec<Series> = Vec::new();
         let mut held = 0;
+        let mut memory = self.reserve("picked series");
         let limits = matches!(op, AggregateOp::Limitk | AggregateOp::LimitRatio);
         let mut histograms = Histograms::new();
         self.vector(&node.input, grid, &mut |series, row| {
@@ -107,8 +110,10 @@ impl Evaluator<'_> {
                 self.note(Note::IgnoredInAggregation(op.as_str()), Some(node.span));
             }
             let (ordinal, new) = ordinals.of(node.group(&series.labels));
+            memory.grow(series.bytes())?;
             if new {
                 self.hold(grid.len)?;
+                memory.grow(ENTRY + labels_bytes(&series.labels) + size_of::<Heap>() * grid.len)?;
                 held += grid.len;
                 groups.push((0..grid.len).map(|_| Heap::default()).collect());
             }
@@ -138,6 +143,8 @@ impl Evaluator<'_> {
                 }
                 held += heap.0.len() - size;
             }
+            // Heaps have room for more than they hold, half as much again on average.
+            memory.grow((held - before) * size_of::<Picked>() * 3 / 2)?;
             self.hold(held - before)
         })?;
         self.release(held);

@@ -9,8 +9,8 @@ use crate::engine::row::Row;
 /// A function of one value and perhaps parameters.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) enum MapFunction {
-    /// Of the value alone.
-    Plain(Plain),
+    /// Of the value alone: its name and what it does.
+    Plain(&'static str, Plain),
     Round,
     Clamp,
     ClampMin,
@@ -82,18 +82,31 @@ pub(in crate::engine) fn find(name: &str) -> Option<MapFunction> {
         "clamp_min" => MapFunction::ClampMin,
         "clamp_max" => MapFunction::ClampMax,
         name => {
-            let (_, function) = PLAIN.iter().find(|(candidate, _)| *candidate == name)?;
-            MapFunction::Plain(*function)
+            let (name, function) = PLAIN.iter().find(|(candidate, _)| *candidate == name)?;
+            MapFunction::Plain(name, *function)
         }
     })
 }
 
 impl MapFunction {
+    /// As PromQL writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain(name, _) => name,
+            Self::Round => "round",
+            Self::Clamp => "clamp",
+            Self::ClampMin => "clamp_min",
+            Self::ClampMax => "clamp_max",
+            Self::Negate => "-",
+            Self::EvaluationTime => "timestamp",
+        }
+    }
+
     /// The new value, or `None` for no value. `parameters` are those of this step, `time` its milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "as in Go")]
     pub fn apply(self, value: f64, parameters: [f64; 2], time: i64) -> Option<f64> {
         Some(match self {
-            Self::Plain(function) => function(value),
+            Self::Plain(_, function) => function(value),
             Self::Round => {
                 let inverse = 1.0 / parameters[0];
                 (value * inverse + 0.5).floor() / inverse
