@@ -72,7 +72,8 @@ impl Assignment {
         self.stop.stops.iter().any(|stop| stop.job.is_empty() || stop.job == job)
     }
 
-    fn target(&self, id: u64) -> Option<&Target> {
+    /// By id.
+    pub(crate) fn target(&self, id: u64) -> Option<&Target> {
         self.targets.binary_search_by_key(&id, |target| target.id).ok().map(|i| &self.targets[i])
     }
 }

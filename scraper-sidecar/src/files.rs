@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use model::Labels;
 use promconf::shard_file::{self, Edits};
-use promconf::target::TARGET_ID;
 use svc::durable;
 
 use crate::assignment::{Assignment, UserConfig};
 use crate::config::{Config, ConfigSource};
 use crate::error::{Error, Result};
+use crate::passing::{self, Passing};
 
 /// What a configuration sent by the coordinator is called in errors.
 const PUSHED_NAME: &str = "prometheus.yml";
@@ -61,14 +61,16 @@ pub(crate) fn render_config(config: &Config, user: Option<&UserConfig>) -> Resul
 }
 
 /// The files of targets, by name: one a job, empty where the emergency switch has stopped the job.
-pub(crate) fn render_targets(assignment: &Assignment) -> BTreeMap<String, String> {
+/// What is `passing` stands beside it.
+pub(crate) fn render_targets(
+    assignment: &Assignment,
+    passing: &Passing,
+) -> BTreeMap<String, String> {
     let mut jobs: BTreeMap<&str, Vec<Labels>> = BTreeMap::new();
-    for target in &assignment.targets {
-        let mut labels = target.labels.to_builder();
-        labels.set(TARGET_ID, target.id.to_string());
+    for target in assignment.targets.iter().chain(passing.targets()) {
         let listed = jobs.entry(&target.job).or_default();
         if !assignment.is_stopped(&target.job) {
-            listed.push(labels.build());
+            listed.push(passing::written(target));
         }
     }
     jobs.into_iter()

@@ -21,6 +21,7 @@ mod inbox;
 mod metrics;
 mod observe;
 mod owner;
+mod passing;
 mod poll;
 mod prometheus;
 mod report;
@@ -55,10 +56,11 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     let metrics = ctx.metrics.register(Metrics::register);
     let prometheus = Prometheus::new(&config.prometheus_url)?;
-    let (owner, handle) = Owner::open(Arc::clone(&config), prometheus.clone(), metrics.clone())
+    let (mut owner, handle) = Owner::open(Arc::clone(&config), prometheus.clone(), metrics.clone())
         .await
         .context("start from the persisted assignment")?;
     let observed = poll::spawn(&config, prometheus, handle.held.clone(), metrics, &ctx);
+    owner.follow(observed.clone());
     let views = report::Views { held: handle.held.clone(), observed };
     let routes = api::grpc_routes(handle, views.clone());
     let http =

@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use model::Labels;
 
+use promconf::target::{SCRAPE_INTERVAL, SCRAPE_TIMEOUT};
+
 use crate::assignment::Target;
 use crate::prometheus::{ActiveTarget, Health, Samples, Size};
 
@@ -28,10 +30,12 @@ pub(crate) struct Score {
     pub(crate) good_scrapes: u64,
     /// Of the last successful scrape that could be told apart from other targets'.
     pub(crate) size: Size,
+    /// The last scrape under the labels that it has now.
+    pub(crate) labelled: Option<Timestamp>,
 }
 
 impl Score {
-    fn new(given_ms: i64) -> Self {
+    pub(crate) fn new(given_ms: i64) -> Self {
         Self {
             given_ms,
             health: Health::Unknown,
@@ -41,6 +45,7 @@ impl Score {
             scrapes: 0,
             good_scrapes: 0,
             size: Size::default(),
+            labelled: None,
         }
     }
 }
@@ -72,12 +77,10 @@ impl Scores {
         let size_of = |public: &Labels| {
             (!shared.contains(public)).then(|| samples.get(public).copied()).flatten()
         };
-        let seen: HashMap<u64, (Option<Size>, ActiveTarget)> = look
-            .targets
-            .into_iter()
-            .map(|target| (target.id, (size_of(&target.public), target)))
-            .collect();
-        let mut seen = seen;
+        let mut seen: HashMap<u64, Vec<(Option<Size>, ActiveTarget)>> = HashMap::new();
+        for active in look.targets {
+            seen.entry(active.id).or_default().push((size_of(&active.public), active));
+        }
         let by_target = assigned
             .iter()
             .map(|target| {
@@ -85,8 +88,13 @@ impl Scores {
                 if restarted {
                     score.good_scrapes = 0;
                 }
-                match seen.remove(&target.id) {
-                    Some((size, active)) => score.look_at(active, size),
+                match seen.remove(&target.id).and_then(|all| current(target, all)) {
+                    Some((size, active)) => {
+                        if is_labelled(target, &active) {
+                            score.labelled = active.last_scrape;
+                        }
+                        score.look_at(active, size);
+                    }
                     None => score.not_there(),
                 }
                 (target.id, score)
@@ -103,6 +111,23 @@ impl Scores {
             .cloned()
             .unwrap_or_else(|| Score::new(target.given_ms))
     }
+}
+
+/// Of loops with one id the one that counts: under the labels that the target has now, where its labels have changed.
+fn current(
+    target: &Target,
+    all: Vec<(Option<Size>, ActiveTarget)>,
+) -> Option<(Option<Size>, ActiveTarget)> {
+    all.into_iter().max_by_key(|(_, active)| is_labelled(target, active))
+}
+
+/// Whether a loop scrapes a target as it is to be scraped now.
+fn is_labelled(target: &Target, active: &ActiveTarget) -> bool {
+    let public = target.labels.iter().filter(|(name, _)| !name.starts_with("__"));
+    let is_written = |name: &str, seen: &str| target.labels.get(name).is_none_or(|own| own == seen);
+    public.eq(active.public.iter())
+        && is_written(SCRAPE_INTERVAL, &active.interval)
+        && is_written(SCRAPE_TIMEOUT, &active.timeout)
 }
 
 /// Public labels that more than one target has: their series overwrite each other, so no size can be told.

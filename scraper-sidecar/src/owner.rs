@@ -14,6 +14,8 @@ use crate::config::{Config, ConfigSource};
 use crate::error::{Error, Result};
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
+use crate::passing::Passing;
+use crate::poll::Observed;
 use crate::prometheus::Prometheus;
 use crate::rollout::Rollout;
 use crate::{files, state_file};
@@ -60,6 +62,10 @@ pub(crate) struct Owner {
     metrics: Metrics,
     assignment: Arc<Assignment>,
     inbox: Inbox,
+    /// Targets under the labels that they had before.
+    passing: Passing,
+    /// What Prometheus does; `None` until it is looked at.
+    observed: Option<watch::Receiver<Arc<Observed>>>,
     rollout: Rollout,
     /// The shard's prometheus.yml made from the assignment's configuration.
     rendered: String,
@@ -99,6 +105,8 @@ impl Owner {
             config,
             metrics,
             inbox: Inbox::after(start.assignment.epoch),
+            passing: Passing::default(),
+            observed: None,
             assignment: Arc::new(start.assignment),
             rollout,
             rendered: start.rendered,
@@ -119,6 +127,11 @@ impl Owner {
         Ok((owner, Handle { held: watching, pushes }))
     }
 
+    /// From now on it sees what Prometheus does.
+    pub(crate) fn follow(&mut self, observed: watch::Receiver<Arc<Observed>>) {
+        self.observed = Some(observed);
+    }
+
     /// Serves until shutdown.
     pub(crate) async fn run(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
@@ -135,6 +148,10 @@ impl Owner {
                 turn = self.rollout.turn() => {
                     let done = self.rollout.go_on(turn).await;
                     self.note_write(done);
+                    self.publish();
+                }
+                () = looked_at(&mut self.observed), if !self.passing.is_empty() => {
+                    self.pass().await;
                     self.publish();
                 }
                 _ = looks.tick() => {
@@ -231,6 +248,7 @@ impl Owner {
             self.unusable = None;
         }
         self.rendered = rendered;
+        self.passing = self.passing.after(&self.assignment, &next, now_ms());
         self.assignment = next;
         Ok(())
     }
@@ -250,8 +268,9 @@ impl Owner {
     /// Brings the disk to the held assignment: targets first, so that a new job's file is there when it is loaded.
     async fn write_files(&mut self) -> Result<()> {
         let (config, assignment) = (Arc::clone(&self.config), Arc::clone(&self.assignment));
+        let passing = self.passing.clone();
         let mut written = blocking(move || {
-            let targets = files::render_targets(&assignment);
+            let targets = files::render_targets(&assignment, &passing);
             files::write_targets(&files::targets_dir(&config), &targets)
         })
         .await
@@ -270,6 +289,19 @@ impl Owner {
         if let Err(cause) = written {
             error!(error = %chain(&cause), "prometheus' files could not be written");
             self.unwritten = Some(chain(&cause));
+        }
+    }
+
+    /// Ends the scrapes under former labels once those under the new ones have begun.
+    async fn pass(&mut self) {
+        let scores = match &self.observed {
+            Some(observed) => Arc::clone(&observed.borrow().scores),
+            None => return,
+        };
+        if self.passing.is_over(&scores, now_ms()) {
+            self.passing = Passing::default();
+            let written = self.write_files().await;
+            self.note_write(written);
         }
     }
 
@@ -328,6 +360,17 @@ impl Owner {
     }
 }
 
+/// Returns after the next look at Prometheus.
+async fn looked_at(observed: &mut Option<watch::Receiver<Arc<Observed>>>) {
+    let looked = match observed {
+        Some(observed) => observed.changed().await.is_ok(),
+        None => false,
+    };
+    if !looked {
+        std::future::pending().await
+    }
+}
+
 /// What the disk says at the start.
 struct Start {
     assignment: Assignment,
@@ -365,7 +408,7 @@ impl Start {
                 empty.clone()
             }
         };
-        let targets = files::render_targets(&assignment);
+        let targets = files::render_targets(&assignment, &Passing::default());
         let touched = files::write_targets(&files::targets_dir(config), &targets)?;
         Ok(Self { assignment, rendered, empty, unusable, touched })
     }

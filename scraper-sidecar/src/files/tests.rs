@@ -34,7 +34,7 @@ fn target(id: u64, job: &str) -> Target {
 #[test]
 fn a_targets_file_carries_the_hidden_id() {
     let assignment = Assignment { targets: vec![target(7, "j")], ..Assignment::default() };
-    let files = render_targets(&assignment);
+    let files = render_targets(&assignment, &Passing::default());
     let (name, content) = files.first_key_value().unwrap();
     assert_eq!(*name, shard_file::targets_file_name("j"));
     assert!(content.contains("\"__shoal_target_id__\":\"7\""), "{content}");

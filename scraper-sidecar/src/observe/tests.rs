@@ -25,6 +25,8 @@ fn active(id: u64, health: Health, scraped_ms: Option<i64>) -> ActiveTarget {
     ActiveTarget {
         id,
         public: public(id),
+        interval: String::new(),
+        timeout: String::new(),
         health,
         last_error: String::new(),
         last_scrape: scraped_ms.map(|ms| Timestamp::from_millisecond(ms).unwrap()),

@@ -36,6 +36,10 @@ struct RawTarget {
 struct RawDiscovered {
     #[serde(rename = "__shoal_target_id__")]
     id: Option<String>,
+    #[serde(default, rename = "__scrape_interval__")]
+    interval: String,
+    #[serde(default, rename = "__scrape_timeout__")]
+    timeout: String,
 }
 
 /// What Prometheus thinks of a target.
@@ -52,6 +56,9 @@ pub(crate) struct ActiveTarget {
     pub(crate) id: u64,
     /// What its series carry.
     pub(crate) public: Labels,
+    /// As they stand in our files.
+    pub(crate) interval: String,
+    pub(crate) timeout: String,
     pub(crate) health: Health,
     pub(crate) last_error: String,
     /// When the last scrape started; `None` when there was none yet.
@@ -73,6 +80,8 @@ impl RawTarget {
         Some(ActiveTarget {
             id,
             public: Labels::from_pairs(self.labels),
+            interval: self.discovered_labels.interval,
+            timeout: self.discovered_labels.timeout,
             health: match self.health.as_str() {
                 "up" => Health::Up,
                 "down" => Health::Down,

@@ -2,7 +2,7 @@
 
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::target_report::Health;
-use proto::coordination::{TargetState, engine};
+use proto::coordination::{Stop, StopScrape, TargetState, engine};
 use testkit::eventually;
 use testkit::target::Target;
 
@@ -133,4 +133,91 @@ async fn stale_and_repeated_pushes_change_nothing() {
     }
     assert_eq!(world.files(), files);
     assert_eq!(world.report().await.targets.len(), 1);
+}
+
+#[tokio::test]
+async fn a_target_whose_labels_change_misses_no_interval() {
+    let world = World::new().await;
+    let prometheus = world.start_prometheus().await;
+    let apps = [Target::start(PAGE).await, Target::start(PAGE).await, Target::start(PAGE).await];
+    let targets = |env: &str| {
+        let target = |(id, app): (u64, &Target)| {
+            let labels =
+                [("env", env), ("__scrape_interval__", "2s"), ("__scrape_timeout__", "2s")];
+            target(id, app.address(), &labels)
+        };
+        (1..).zip(&apps).map(target).collect::<Vec<_>>()
+    };
+    world.assign(push(1, CONFIG, targets("old"))).await;
+    for id in 1..=3 {
+        world.target(id, "three good scrapes", |t| t.good_scrapes >= 3).await;
+    }
+    let scrapes = world.target(1, "a size", |t| t.samples_post_relabel > 0).await.scrapes;
+    let reloads = world.metric("shoal_scraper_sidecar_reloads_total").await;
+    world.assign(push(2, CONFIG, targets("new"))).await;
+    eventually(PATIENCE, "only the new labels are scraped", async || {
+        let page = prometheus.get("/api/v1/targets", &[("state", "active")]).await;
+        let active = page["activeTargets"].as_array().unwrap();
+        active.len() == 3 && active.iter().all(|target| target["labels"]["env"] == "new")
+    })
+    .await;
+    for id in 1..=3 {
+        let target = world.target(id, "still proven", |t| t.good_scrapes >= 2).await;
+        assert!(target.scrapes > scrapes && target.samples_post_relabel == 2, "not begun anew");
+    }
+    for app in &apps {
+        let times = async |env: &str| -> Vec<f64> {
+            let query = format!("up{{instance=\"{}\",env=\"{env}\"}}[1h]", app.address());
+            let data = prometheus.query(&query).await;
+            let values = data["result"][0]["values"].as_array().unwrap().clone();
+            values.iter().map(|value| value[0].as_f64().unwrap()).collect()
+        };
+        let (old, new) = (times("old").await, times("new").await);
+        let mut all = [old.clone(), new.clone()].concat();
+        all.sort_by(f64::total_cmp);
+        let gap = all.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        // Twice the interval is what Prometheus alone may leave.
+        assert!(gap < 3.5, "a gap of {gap} seconds between {old:?} and {new:?}");
+        assert!(old.first() < new.first(), "{old:?} {new:?}");
+    }
+    assert_eq!(world.metric("shoal_scraper_sidecar_reloads_total").await, reloads);
+}
+
+#[tokio::test]
+async fn a_stopped_shard_scrapes_nothing_keeps_its_targets_and_goes_on_after_restarts() {
+    let mut world = World::new().await;
+    let prometheus = world.start_prometheus().await;
+    let app = Target::start(PAGE).await;
+    let targets = || vec![target(1, app.address(), &[])];
+    world.assign(push(1, CONFIG, targets())).await;
+    world.target(1, "scraped", |t| t.good_scrapes >= 2 && t.samples_post_relabel == 2).await;
+    let stop = Stop { job: String::new(), reason: "it burns".to_owned(), since_ms: 1 };
+    let mut stopped = push(2, CONFIG, targets());
+    stopped.stop = Some(StopScrape { revision: 7, stops: vec![stop] });
+    assert_eq!(world.assign(stopped).await.outcome(), Outcome::Applied);
+    let nothing_active = async || {
+        let page = prometheus.get("/api/v1/targets", &[("state", "active")]).await;
+        page["activeTargets"].as_array().unwrap().is_empty()
+    };
+    eventually(PATIENCE, "prometheus scrapes nothing", nothing_active).await;
+    // With nobody to ask, too.
+    world.stop_sidecar().await;
+    let asked = app.scrapes().len();
+    world.start_sidecar().await;
+    let report = world
+        .reported("prometheus is ready", |r| {
+            r.engine.as_ref().unwrap().state() == engine::State::Ready
+        })
+        .await;
+    let (held, stop) = (&report.targets, report.stop.as_ref().unwrap());
+    assert_eq!((held.len(), stop.revision, stop.stops[0].reason.as_str()), (1, 7, "it burns"));
+    assert!(nothing_active().await && app.scrapes().len() == asked);
+    assert_eq!(world.metric("shoal_scraper_sidecar_scrape_stopped{job=\"\"}").await, 1.0);
+    // A push that knows of no switch, as that of an older coordinator, does not end it.
+    world.assign(push(3, CONFIG, targets())).await;
+    assert_eq!(world.report().await.stop.unwrap().revision, 7);
+    let mut resumed = push(4, CONFIG, targets());
+    resumed.stop = Some(StopScrape { revision: 8, stops: Vec::new() });
+    world.assign(resumed).await;
+    world.target(1, "scraped again", |t| t.good_scrapes >= 2).await;
 }
