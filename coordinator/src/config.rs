@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 
 use crate::args::{Args, BackendKind};
-use crate::plan::Limits;
+use crate::detect::Patience;
+use crate::plan::{LifeLimits, Limits};
 
 /// When shards are added because all are nearly full, so many are that each is filled to this share of its capacity, in
 /// percent.
@@ -29,6 +30,7 @@ pub struct Config {
     pub(crate) interval: Duration,
     pub(crate) shard_timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) patience: Patience,
     pub(crate) explore_concurrency: usize,
     pub(crate) discovery: discovery::Options,
     pub(crate) backend: BackendConfig,
@@ -77,7 +79,14 @@ impl TryFrom<Args> for Config {
             max_shards,
             max_idle,
             grace,
+            agent_grace,
+            replay_grace,
+            quarantine_restarts,
+            quarantine_window,
+            quarantine_release,
+            scale_step,
             good_scrapes,
+            cooldown,
             move_timeout,
             moves_per_minute,
             explore_concurrency,
@@ -96,6 +105,7 @@ impl TryFrom<Args> for Config {
         ensure!(max_shards > 0, "--shard.max-shard has to be greater than 0");
         ensure!(!interval.is_zero(), "--coordinator.interval has to be greater than 0");
         ensure!(!shard_timeout.is_zero(), "--coordinator.shard-timeout has to be greater than 0");
+        ensure!(scale_step > 0, "--shard.max-scale-step has to be greater than 0");
         ensure!(moves_per_minute > 0, "--move.max-per-minute has to be greater than 0");
         ensure!(explore_concurrency > 0, "--explore.concurrence has to be greater than 0");
         let backend = match backend {
@@ -130,6 +140,14 @@ impl TryFrom<Args> for Config {
             fill_to: FILL_TO,
             relieve_to: RELIEVE_TO,
             drain_to: DRAIN_TO,
+            life: LifeLimits { agent_grace, scale_step, cooldown },
+        };
+        let patience = Patience {
+            starting: grace,
+            replay: replay_grace,
+            restarts: quarantine_restarts,
+            window: quarantine_window,
+            release: quarantine_release,
         };
         Ok(Self {
             config_file,
@@ -138,6 +156,7 @@ impl TryFrom<Args> for Config {
             interval,
             shard_timeout,
             limits,
+            patience,
             explore_concurrency,
             discovery,
             backend,

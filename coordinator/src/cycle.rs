@@ -14,12 +14,13 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::config::Config;
+use crate::detect::{Detector, Patience};
 use crate::epoch::Folder;
 use crate::events::Events;
 use crate::explore::Explorer;
 use crate::found::Found;
 use crate::metrics::Metrics;
-use crate::plan::{self, Condition, History, Limits, ShardId, Size};
+use crate::plan::{self, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
@@ -34,12 +35,11 @@ const GATHER: Duration = Duration::from_millis(100);
 /// What the cycle knows of a shard from turn to turn.
 #[derive(Debug)]
 struct Track {
-    condition: Condition,
+    detector: Detector,
     /// Whether it has reported once, or is new and empty.
     known: bool,
-    ready_once: bool,
-    /// When it came into being for us, in milliseconds since the epoch.
-    since: i64,
+    /// The last round whose end was looked at.
+    looked_at: u64,
 }
 
 /// The loop and all that it owns.
@@ -47,6 +47,7 @@ pub(crate) struct Cycle {
     interval: Duration,
     shard_timeout: Duration,
     limits: Limits,
+    patience: Patience,
     folder: Folder,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
@@ -97,6 +98,7 @@ impl Cycle {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
             limits: config.limits.clone(),
+            patience: config.patience.clone(),
             folder,
             backend,
             configs,

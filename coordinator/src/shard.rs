@@ -4,7 +4,9 @@
 //! that is its own business. An agent is a task that speaks to one shard, so that a shard that hangs delays nobody.
 
 pub(crate) mod agent;
+mod believe;
 mod local;
+mod probe;
 mod static_list;
 
 use std::sync::Arc;

@@ -11,9 +11,9 @@ use super::Cycle;
 use super::observe::Reports;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, Plan, Reason, SERIES_PER_SCRAPE, ShardId, Size, Snapshot, State,
+    Condition, Desired, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Size, Snapshot, State,
 };
-use crate::shard::agent::Push;
+use crate::shard::agent::{PROMPT, Push};
 use crate::status::{ShardStatus, Status, engine_name};
 
 impl Cycle {
@@ -28,7 +28,7 @@ impl Cycle {
     }
 
     /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
-    /// waits for the answers for the time that a shard has. Others get theirs when they answer again.
+    /// waits a moment for the answers. Others get theirs when they answer again.
     pub(super) async fn apply(&mut self, plan: &Plan, reports: &Reports) {
         self.backend.wanted.send_if_modified(|wanted| {
             let changed = wanted.as_ref() != Some(&plan.shard_counts);
@@ -49,7 +49,7 @@ impl Cycle {
             debug!(%shard, epoch, version, targets = targets.len(), with_config, "assigning");
             if let Some(agent) = self.agents.get(*shard) {
                 // One that failed last time is not waited for: its answer is seen in a later turn.
-                let trusted = agent.view.borrow().push_error.is_none();
+                let trusted = agent.view.borrow().takes_promptly();
                 agent.push(Push { epoch, version, config, with_config, targets });
                 if trusted {
                     pushed.push(agent.pushed(epoch, version));
@@ -61,7 +61,8 @@ impl Cycle {
             return;
         }
         let answers = futures::future::join_all(pushed);
-        let in_time = tokio::time::timeout(self.shard_timeout, answers).await.is_ok();
+        let patience = self.shard_timeout.min(PROMPT);
+        let in_time = tokio::time::timeout(patience, answers).await.is_ok();
         info!(epoch, version = self.version, shards = count, in_time, "assignments sent");
     }
 
@@ -139,6 +140,7 @@ impl Cycle {
                 state: self.state_name(view.id, view.condition, plan),
                 engine: engine_word(view.condition, current),
                 series,
+                restarts: self.tracks.get(&view.id).map_or(0, |track| track.detector.restarts()),
                 report: known.map(|seen| seen.report),
                 error: agent.and_then(|view| view.error.or(view.push_error)),
             });
@@ -156,17 +158,18 @@ impl Cycle {
     }
 
     fn state_name(&self, id: ShardId, condition: Condition, plan: &Plan) -> &'static str {
+        if self.tracks.get(&id).is_some_and(|track| track.detector.is_quarantined()) {
+            return "quarantined";
+        }
         let lost = |decision: &crate::plan::Decision| matches!(decision, crate::plan::Decision::Lost { shard, .. } if *shard == id);
         if plan.decisions.iter().any(lost) {
             return "lost";
         }
         match condition {
-            Condition::Ready if plan.history.draining.get(&id.group) == Some(&id.ordinal) => {
-                "draining"
-            }
-            Condition::Ready => "active",
+            Condition::Ready => plan.rungs.get(&id).copied().unwrap_or(Rung::Active).name(),
             Condition::Starting { .. } => "starting",
             Condition::EngineDown { .. } => "engine_down",
+            Condition::AgentDown { .. } => "agent_down",
             Condition::Unreachable { .. } => "unreachable",
         }
     }
