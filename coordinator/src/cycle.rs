@@ -22,6 +22,7 @@ use crate::found::Found;
 use crate::metrics::Metrics;
 use crate::plan::{self, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
+use crate::shard::shipping::Shippers;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
 use tell::Teller;
@@ -40,6 +41,8 @@ struct Track {
     known: bool,
     /// The last round whose end was looked at.
     looked_at: u64,
+    /// Since when it has not taken what it was handed.
+    deaf_since: Option<i64>,
 }
 
 /// The loop and all that it owns.
@@ -64,6 +67,7 @@ pub(crate) struct Cycle {
     trial_errors: HashMap<u64, String>,
     fleet: Arc<Fleet>,
     agents: Agents,
+    shippers: Shippers,
     tracks: BTreeMap<ShardId, Track>,
     history: History,
     round: u64,
@@ -113,6 +117,7 @@ impl Cycle {
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
             agents: Agents::default(),
+            shippers: Shippers::default(),
             tracks: BTreeMap::new(),
             history: History::default(),
             round: 0,

@@ -41,6 +41,24 @@ pub(crate) struct ShardStatus {
     pub(crate) error: Option<String>,
 }
 
+impl ShardStatus {
+    /// All values of its state.
+    pub(crate) const STATES: [&'static str; 12] = [
+        "active",
+        "draining",
+        "empty",
+        "shipping",
+        "shipped",
+        "removable",
+        "starting",
+        "engine_down",
+        "agent_down",
+        "unreachable",
+        "lost",
+        "quarantined",
+    ];
+}
+
 impl Status {
     /// What shards say of each target, in order of shard.
     pub(crate) fn reports(&self) -> HashMap<u64, Vec<(ShardId, &TargetReport)>> {

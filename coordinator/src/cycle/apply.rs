@@ -1,6 +1,6 @@
 //! The plan, carried out: assignments to shards, the number of shards to the backend, the picture to the API.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proto::convert::labels_to_coordination;
@@ -11,8 +11,10 @@ use super::Cycle;
 use super::observe::Reports;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Size, Snapshot, State,
+    Condition, Desired, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Shipped, Size, Snapshot,
+    State,
 };
+use crate::shard::Wanted;
 use crate::shard::agent::{PROMPT, Push};
 use crate::status::{ShardStatus, Status, engine_name};
 
@@ -30,11 +32,7 @@ impl Cycle {
     /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
     /// waits a moment for the answers. Others get theirs when they answer again.
     pub(super) async fn apply(&mut self, plan: &Plan, reports: &Reports) {
-        self.backend.wanted.send_if_modified(|wanted| {
-            let changed = wanted.as_ref() != Some(&plan.shard_counts);
-            *wanted = Some(plan.shard_counts.clone());
-            changed
-        });
+        self.want(plan);
         let epoch = self.folder.epoch();
         let mut pushed = Vec::new();
         for (shard, desired) in &plan.shards {
@@ -64,6 +62,23 @@ impl Cycle {
         let patience = self.shard_timeout.min(PROMPT);
         let in_time = tokio::time::timeout(patience, answers).await.is_ok();
         info!(epoch, version = self.version, shards = count, in_time, "assignments sent");
+    }
+
+    /// Tells the backend how many shards there are to be, and the shards that are to go to ship what they have.
+    fn want(&self, plan: &Plan) {
+        let mut shipped = BTreeSet::new();
+        for (shard, rung) in &plan.rungs {
+            self.shippers.want(*shard, *rung);
+            if *rung == Rung::Removable && self.shippers.shipped(*shard) == Shipped::All {
+                shipped.insert(*shard);
+            }
+        }
+        let next = Wanted { counts: plan.shard_counts.clone(), shipped };
+        self.backend.wanted.send_if_modified(|wanted| {
+            let changed = wanted.as_ref() != Some(&next);
+            *wanted = Some(next);
+            changed
+        });
     }
 
     /// Whether a shard has already applied this, from us.
@@ -142,7 +157,9 @@ impl Cycle {
                 series,
                 restarts: self.tracks.get(&view.id).map_or(0, |track| track.detector.restarts()),
                 report: known.map(|seen| seen.report),
-                error: agent.and_then(|view| view.error.or(view.push_error)),
+                error: agent
+                    .and_then(|view| view.error.or(view.push_error))
+                    .or_else(|| self.shipping_error(view.id, plan)),
             });
         }
         self.show_metrics(&seen, plan, &shards);
@@ -155,6 +172,11 @@ impl Cycle {
             trial_errors: self.trial_errors.clone(),
         };
         self.status.send_replace(Arc::new(status));
+    }
+
+    fn shipping_error(&self, id: ShardId, plan: &Plan) -> Option<String> {
+        let shipping = plan.rungs.get(&id) == Some(&Rung::Shipping);
+        self.shippers.error(id).filter(|_| shipping)
     }
 
     fn state_name(&self, id: ShardId, condition: Condition, plan: &Plan) -> &'static str {
@@ -199,6 +221,7 @@ impl Cycle {
                 .map(|shard| ShownShard {
                     name: shard.endpoint.id.to_string(),
                     engine: shard.engine,
+                    state: shard.state,
                     series: shard.series,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
                 })

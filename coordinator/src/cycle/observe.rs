@@ -14,9 +14,7 @@ use crate::Error;
 use crate::detect::{Detector, Engine, Look};
 use crate::explore::Trial;
 use crate::found::{self, Found};
-use crate::plan::{
-    Holding, ShardId, ShardLife, ShardView, Shipped, Size, Snapshot, State, TargetView,
-};
+use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, TargetView};
 
 /// The size of a target that did not answer, where its job has no other.
 const SMALL: u64 = 1_000;
@@ -76,6 +74,7 @@ impl Cycle {
                 error!(shard = %endpoint.id, error = %svc::chain(&cause), "shard cannot be spoken to");
                 false
             });
+            self.shippers.ensure(endpoint.id, endpoint.shipper.as_deref());
             match self.tracks.entry(endpoint.id) {
                 // At its new address it has said nothing yet.
                 Entry::Occupied(mut track) => track.get_mut().known &= !renewed,
@@ -84,6 +83,7 @@ impl Cycle {
                         detector: Detector::new(now),
                         known: endpoint.fresh,
                         looked_at: 0,
+                        deaf_since: None,
                     });
                 }
             }
@@ -91,6 +91,7 @@ impl Cycle {
         let fleet = Arc::clone(&self.fleet);
         let exists = |id| fleet.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).is_ok();
         self.agents.retain(exists);
+        self.shippers.retain(exists);
         self.tracks.retain(|id, _| exists(*id));
     }
 
@@ -164,6 +165,7 @@ impl Cycle {
             }
             let current = matches!(look, Look::Answered { .. });
             track.known |= current;
+            track.deaf_since = view.push_error.as_ref().and(track.deaf_since.or(Some(now)));
             if let Some(report) = report {
                 reports.insert(*id, Seen { report, current });
             }
@@ -248,8 +250,9 @@ impl Cycle {
                 known: track.known,
                 holdings: holdings.unwrap_or_default(),
                 life: ShardLife {
-                    shipped: Shipped::Nowhere,
+                    shipped: self.shippers.shipped(endpoint.id),
                     quarantined: track.detector.is_quarantined(),
+                    deaf_since: track.deaf_since,
                 },
             })
         });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use proto::coordination::assign_response::Outcome;
@@ -23,6 +24,14 @@ pub(crate) enum Mode {
     Hang,
     /// Answers reports and refuses assignments.
     Stubborn,
+    /// Answers reports, and assignments never.
+    Deaf,
+    /// Answers all, but that much later.
+    Slow(Duration),
+    /// Reports an epoch that nobody can have.
+    FalseEpoch,
+    /// Reports more series than there can be.
+    FalseSeries,
 }
 
 #[derive(Debug)]
@@ -46,6 +55,10 @@ pub(crate) struct Shard {
     /// Series by address.
     pub(crate) series: HashMap<String, u64>,
     pub(crate) assigned: usize,
+    /// Reports that were asked for.
+    pub(crate) reports: usize,
+    /// When its Prometheus was started.
+    pub(crate) process_start_ms: i64,
     /// What it held after each assignment: address and state.
     pub(crate) history: Vec<Vec<(String, TargetState)>>,
 }
@@ -75,6 +88,8 @@ impl FakeSidecar {
             failing: Vec::new(),
             series: HashMap::new(),
             assigned: 0,
+            reports: 0,
+            process_start_ms: 0,
             history: Vec::new(),
         }));
         let service = CoordinationServer::new(Service { shard: Arc::clone(&shard) });
@@ -116,8 +131,10 @@ struct Service {
 impl Service {
     async fn hang_if_told(&self) {
         let mode = self.shard.lock().mode;
-        if mode == Mode::Hang {
-            std::future::pending::<()>().await;
+        match mode {
+            Mode::Hang => std::future::pending::<()>().await,
+            Mode::Slow(time) => tokio::time::sleep(time).await,
+            _ => {}
         }
     }
 }
@@ -129,6 +146,9 @@ impl Coordination for Service {
         request: Request<AssignRequest>,
     ) -> Result<Response<AssignResponse>, Status> {
         self.hang_if_told().await;
+        if self.shard.lock().mode == Mode::Deaf {
+            std::future::pending::<()>().await;
+        }
         let request = request.into_inner();
         let mut shard = self.shard.lock();
         if shard.mode == Mode::Stubborn {
@@ -145,9 +165,18 @@ impl Coordination for Service {
     }
 
     async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        self.shard.lock().reports += 1;
         self.hang_if_told().await;
         let mut shard = self.shard.lock();
-        Ok(Response::new(report(&mut shard)))
+        let mut report = report(&mut shard);
+        match shard.mode {
+            Mode::FalseEpoch => report.epoch = u64::MAX,
+            Mode::FalseSeries => {
+                report.targets.iter_mut().for_each(|held| held.samples_post_relabel = u64::MAX);
+            }
+            _ => {}
+        }
+        Ok(Response::new(report))
     }
 }
 
@@ -204,6 +233,7 @@ fn report(shard: &mut Shard) -> ReportResponse {
             state: shard.engine.into(),
             head_series: 1234,
             version: "2.42.0".to_owned(),
+            process_start_ms: shard.process_start_ms,
             ..Engine::default()
         }),
     }

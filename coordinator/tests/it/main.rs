@@ -4,7 +4,9 @@
 
 mod api;
 mod assignment;
+mod detector;
 mod fake;
 mod faults;
+mod isolation;
 mod reload;
 mod system;
