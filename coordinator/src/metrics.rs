@@ -34,6 +34,9 @@ pub(crate) struct Metrics {
     shard_series: Gauges,
     shard_targets: Gauges,
     epoch: Gauge,
+    stopped: Gauges,
+    /// Sent to shards as assignments.
+    pub(crate) pushed_bytes: Counter,
 }
 
 impl Metrics {
@@ -55,6 +58,8 @@ impl Metrics {
                 shard_series: Family::default(),
                 shard_targets: Family::default(),
                 epoch: Gauge::default(),
+                stopped: Family::default(),
+                pushed_bytes: Counter::default(),
             };
             metrics.name(registry);
             metrics
@@ -123,6 +128,16 @@ impl Metrics {
             "Targets that a shard holds",
             self.shard_targets.clone(),
         );
+        registry.register(
+            name("scrape_stopped"),
+            "1 for each job that the emergency switch stops; an empty job is all of them",
+            self.stopped.clone(),
+        );
+        registry.register(
+            name("pushed_bytes"),
+            "Bytes sent to shards as assignments",
+            self.pushed_bytes.clone(),
+        );
         registry.register(name("epoch"), "The epoch that assignments carry", self.epoch.clone());
     }
 
@@ -145,6 +160,14 @@ impl Metrics {
 
     pub(crate) fn decided(&self, kind: &str) {
         self.decisions.get_or_create(&[("kind", kind.to_owned())]).inc();
+    }
+
+    /// The jobs that the emergency switch stops.
+    pub(crate) fn stopped<'a>(&self, jobs: impl Iterator<Item = &'a str>) {
+        self.stopped.clear();
+        for job in jobs {
+            self.stopped.get_or_create(&[("job", job.to_owned())]).set(1);
+        }
     }
 
     pub(crate) fn cycle_took(&self, time: Duration) {

@@ -7,6 +7,7 @@ pub(crate) mod agent;
 mod believe;
 mod local;
 mod probe;
+pub(crate) mod push;
 pub(crate) mod shipping;
 mod static_list;
 

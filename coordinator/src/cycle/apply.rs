@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proto::convert::labels_to_coordination;
-use proto::coordination::{ReportResponse, Target, TargetState};
+use proto::coordination::{ReportResponse, StopScrape, Target, TargetState};
+use proto::push::PROTOCOL;
 use tracing::{debug, info};
 
 use super::Cycle;
 use super::observe::Reports;
+use crate::found::FoundTarget;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
     Condition, Desired, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Shipped, Size, Snapshot,
     State,
 };
 use crate::shard::Wanted;
-use crate::shard::agent::{PROMPT, Push};
+use crate::shard::agent::PROMPT;
+use crate::shard::push::Push;
 use crate::status::{ShardStatus, Status, engine_name};
+use crate::stop;
 
 impl Cycle {
     /// Asks for trial scrapes of what has no size yet.
@@ -25,8 +29,9 @@ impl Cycle {
         let mut ids: Vec<u64> = unsized_ids.map(|refused| refused.target).collect();
         ids.sort_unstable();
         ids.dedup();
-        let targets = ids.into_iter().filter_map(|id| self.found.get(id).cloned()).collect();
-        self.explorer.want(&self.config, targets);
+        let found = ids.into_iter().filter_map(|id| self.found.get(id).cloned());
+        let scraped = found.filter(|found| stop::reason(&self.stop, &found.job).is_none());
+        self.explorer.want(&self.config, scraped.collect());
     }
 
     /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
@@ -48,7 +53,8 @@ impl Cycle {
             if let Some(agent) = self.agents.get(*shard) {
                 // One that failed last time is not waited for: its answer is seen in a later turn.
                 let trusted = agent.view.borrow().takes_promptly();
-                agent.push(Push { epoch, version, config, with_config, targets });
+                let (stop, held) = (StopScrape::clone(&self.stop), Arc::clone(&seen.report));
+                agent.push(Push { epoch, version, config, with_config, targets, stop, held });
                 if trusted {
                     pushed.push(agent.pushed(epoch, version));
                 }
@@ -89,13 +95,21 @@ impl Cycle {
         {
             return false;
         }
-        let held: HashMap<u64, TargetState> = report
+        if report.protocol >= PROTOCOL && !self.is_switched(report) {
+            return false;
+        }
+        let held: HashMap<u64, &Target> = report
             .targets
             .iter()
             .filter_map(|held| held.target.as_ref())
-            .map(|target| (target.id, target.state()))
+            .map(|target| (target.id, target))
             .collect();
-        desired.iter().all(|desired| held.get(&desired.target) == Some(&to_proto(desired.state)))
+        desired.iter().all(|desired| {
+            held.get(&desired.target).is_some_and(|held| {
+                held.state() == to_proto(desired.state)
+                    && self.found.get(desired.target).is_none_or(|found| is_as_found(held, found))
+            })
+        })
     }
 
     /// Targets as they go over the wire: as discovered, or, where discovery is not complete yet, as the shard has them.
@@ -170,6 +184,7 @@ impl Cycle {
             shards,
             unassigned: plan.unassigned.clone(),
             trial_errors: self.trial_errors.clone(),
+            stop: Arc::clone(&self.stop),
         };
         self.status.send_replace(Arc::new(status));
     }
@@ -236,6 +251,12 @@ fn engine_word(condition: Condition, current: Option<&ReportResponse>) -> &'stat
         Condition::Starting { .. } => "starting",
         _ => engine_name(current),
     }
+}
+
+/// Whether a shard has a target with the labels that it has now.
+pub(super) fn is_as_found(held: &Target, found: &FoundTarget) -> bool {
+    let held_labels = held.labels.iter().map(|label| (label.name.as_str(), label.value.as_str()));
+    *held.job == *found.job && held_labels.eq(found.target.labels.iter())
 }
 
 fn to_proto(state: State) -> TargetState {

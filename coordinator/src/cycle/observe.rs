@@ -13,6 +13,7 @@ use super::{Cycle, Track};
 use crate::Error;
 use crate::detect::{Detector, Engine, Look};
 use crate::explore::Trial;
+use crate::found::names::Memory;
 use crate::found::{self, Found};
 use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, TargetView};
 
@@ -48,8 +49,10 @@ impl Cycle {
         self.found_in = Some(Arc::clone(&groups));
         let config = Arc::clone(&self.config);
         let mut complete = std::mem::take(&mut self.complete);
+        let (before, waiting) = (Arc::clone(&self.found), self.naming.waiting.clone());
         let find = move || {
-            let found = found::find(&config, &groups, &mut complete);
+            let memory = Memory::of(&config, before.targets.iter(), &waiting);
+            let found = found::find(&config, &groups, &mut complete, &before, &memory);
             (found, complete)
         };
         match tokio::task::spawn_blocking(find).await {
@@ -57,6 +60,7 @@ impl Cycle {
                 self.complete = complete;
                 self.teller.tell_found(&self.found, &found);
                 self.found = Arc::new(found);
+                self.forget_names();
             }
             Err(panic) => error!(error = %panic, "relabelling failed, the targets stay"),
         }

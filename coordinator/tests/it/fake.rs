@@ -10,9 +10,10 @@ use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_server::{Coordination, CoordinationServer};
 use proto::coordination::target_report::Health;
 use proto::coordination::{
-    AssignRequest, AssignResponse, Engine, ReportRequest, ReportResponse, Target, TargetReport,
-    TargetState, engine,
+    AssignRequest, AssignResponse, Engine, ReportRequest, ReportResponse, StopScrape, Target,
+    TargetReport, TargetState, engine,
 };
+use proto::push;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -59,6 +60,9 @@ pub(crate) struct Shard {
     pub(crate) reports: usize,
     /// When its Prometheus was started.
     pub(crate) process_start_ms: i64,
+    /// 0: it is of the version before deltas.
+    pub(crate) protocol: u32,
+    pub(crate) stop: StopScrape,
     /// What it held after each assignment: address and state.
     pub(crate) history: Vec<Vec<(String, TargetState)>>,
 }
@@ -90,6 +94,8 @@ impl FakeSidecar {
             assigned: 0,
             reports: 0,
             process_start_ms: 0,
+            protocol: push::PROTOCOL,
+            stop: StopScrape::default(),
             history: Vec::new(),
         }));
         let service = CoordinationServer::new(Service { shard: Arc::clone(&shard) });
@@ -156,11 +162,13 @@ impl Coordination for Service {
         }
         shard.assigned += 1;
         let outcome = take(&mut shard, request);
+        let held: Vec<Target> = shard.held.values().map(|held| held.target.clone()).collect();
         Ok(Response::new(AssignResponse {
             epoch: shard.epoch,
             version: shard.version,
             config_hash: shard.config_hash.clone(),
             outcome: outcome.into(),
+            digest: push::digest(&held),
         }))
     }
 
@@ -191,9 +199,27 @@ fn take(shard: &mut Shard, request: AssignRequest) -> Outcome {
         shard.config = String::from_utf8(request.config.to_vec()).unwrap();
         shard.config_hash = request.config_hash;
     }
+    assert!(request.part.is_none(), "the tests' targets fit into one message");
+    let targets = match request.delta {
+        Some(delta) if (request.epoch, delta.base_version) != (shard.epoch, shard.version) => {
+            return Outcome::NeedWhole;
+        }
+        Some(delta) => {
+            let kept = shard.held.values().map(|held| held.target.clone());
+            let mut targets: BTreeMap<u64, Target> = kept.map(|kept| (kept.id, kept)).collect();
+            targets.retain(|id, _| !delta.removed.contains(id));
+            targets.extend(delta.changed.into_iter().map(|target| (target.id, target)));
+            targets.into_values().collect()
+        }
+        None => request.targets,
+    };
+    assert!([0, push::digest(&targets)].contains(&request.digest), "the digest is of the outcome");
+    if shard.protocol >= push::PROTOCOL {
+        shard.stop = request.stop.unwrap_or_default();
+    }
     (shard.epoch, shard.version) = (request.epoch, request.version);
     let mut before = std::mem::take(&mut shard.held);
-    for target in request.targets {
+    for target in targets {
         let known = before.remove(&target.id);
         let (scrapes, good) = known.map_or((0, 0), |held| (held.scrapes, held.good));
         shard.held.insert(target.id, Held { target, scrapes, good });
@@ -236,5 +262,7 @@ fn report(shard: &mut Shard) -> ReportResponse {
             process_start_ms: shard.process_start_ms,
             ..Engine::default()
         }),
+        protocol: shard.protocol,
+        stop: (shard.protocol >= push::PROTOCOL).then(|| shard.stop.clone()),
     }
 }

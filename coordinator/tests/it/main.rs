@@ -7,6 +7,8 @@ mod assignment;
 mod detector;
 mod fake;
 mod faults;
+mod identity;
 mod isolation;
 mod reload;
+mod stop_scrape;
 mod system;
