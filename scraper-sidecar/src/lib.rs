@@ -23,6 +23,7 @@ mod observe;
 mod owner;
 mod poll;
 mod prometheus;
+mod recover;
 mod report;
 mod rollout;
 mod state_file;

@@ -4,6 +4,7 @@
 //! coordinator that was killed finds its children again. A shard that is removed keeps its data folder.
 
 mod ports;
+mod rebuild;
 mod record;
 mod specs;
 

@@ -37,8 +37,10 @@ enum CallError {
 /// What is wanted of a shard's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Wish {
-    /// It is in use: what is not in the bucket yet may stay where it is.
+    /// No plan has said yet; another coordinator may be at it.
     #[default]
+    Unknown,
+    /// It is in use: what is not in the bucket yet may stay where it is.
     Nothing,
     /// To know whether all of it is in the bucket.
     Look,
@@ -156,7 +158,7 @@ impl Worker {
                     asked = false;
                     false
                 }),
-                Wish::Nothing => Ok(false),
+                Wish::Unknown | Wish::Nothing => Ok(false),
                 Wish::Look => self.look().await.map(|status| status.complete),
                 Wish::Ship => {
                     asked = true;
@@ -169,7 +171,7 @@ impl Worker {
                 Err(cause) => View { complete: false, error: Some(svc::chain(&cause)) },
             };
             self.shown.send_replace(view);
-            let idle = wish == Wish::Nothing && !asked;
+            let idle = wish == Wish::Unknown || (wish == Wish::Nothing && !asked);
             tokio::select! {
                 changed = self.wishes.changed() => {
                     if changed.is_err() {

@@ -14,6 +14,9 @@ mod growth;
 /// `kill -9` of each kind of process.
 mod kills;
 
+/// A shard goes, and its data is in the bucket.
+mod ladder;
+
 /// Two independent replica groups.
 mod replicas;
 

@@ -184,6 +184,38 @@ async fn the_next_coordinator_adopts_what_runs_and_starts_what_has_died() {
 }
 
 #[tokio::test]
+async fn a_broken_record_is_rebuilt_from_what_runs_and_from_the_folders() {
+    let mut machine = Machine::new();
+    machine.config.keep_shards = true;
+    let running = machine.start().await;
+    running.want(3);
+    let before = machine.has_children(9).await;
+    let endpoints = running.fleet.borrow().endpoints.clone();
+    running.stop().await;
+    // The last of them does not run any more: its folder is what is left of it.
+    for role in ["prometheus", "scraper-sidecar", "thanos-sidecar"] {
+        kill(before[&format!("{role}:0-2")]);
+    }
+    let record = machine.folder.path().join("local.json");
+    let content = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, &content[..content.len() / 2]).unwrap();
+    machine.config.keep_shards = false;
+    let running = machine.start().await;
+    let after = machine.has_children(9).await;
+    for (name, pid) in before.iter().filter(|(name, _)| !name.ends_with(":0-2")) {
+        assert_eq!(after[name], *pid, "{name} was adopted");
+    }
+    let fleet = Arc::clone(&running.fleet.borrow());
+    assert_eq!(fleet.endpoints.len(), 3);
+    for (now, then) in fleet.endpoints.iter().zip(&endpoints).take(2) {
+        assert_eq!((&now.sidecar, &now.prometheus), (&then.sidecar, &then.prometheus));
+    }
+    assert!(fleet.endpoints.iter().all(|endpoint| !endpoint.fresh), "they may hold something");
+    assert!(machine.folder.path().join("local.corrupt").exists());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_sweep_leaves_no_process_of_a_dead_coordinator() {
     let mut machine = Machine::new();
     machine.config.keep_shards = true;
