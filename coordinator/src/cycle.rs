@@ -1,6 +1,7 @@
 //! One turn after another: observe, plan, apply. All the I/O between discovery, planner and shards, and no decision.
 
 mod apply;
+mod doubt;
 mod naming;
 mod observe;
 mod switch;
@@ -22,6 +23,7 @@ use crate::epoch::Folder;
 use crate::events::Events;
 use crate::explore::Explorer;
 use crate::found::Found;
+use crate::found::recall::Recall;
 use crate::metrics::Metrics;
 use crate::plan::{self, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
@@ -46,6 +48,8 @@ struct Track {
     known: bool,
     /// The last round whose end was looked at.
     looked_at: u64,
+    /// Why its reports are not believed.
+    doubt: Option<String>,
     /// Since when it has not taken what it was handed.
     deaf_since: Option<i64>,
 }
@@ -70,6 +74,7 @@ pub(crate) struct Cycle {
     complete: HashSet<String>,
     found: Arc<Found>,
     naming: Naming,
+    recall: Recall,
     /// The answers of discovery that `found` was made of.
     found_in: Option<Arc<Vec<JobGroups>>>,
     explorer: Explorer,
@@ -109,6 +114,8 @@ impl Cycle {
             config.discovery.clone(),
             ctx,
         );
+        let mut recall = Recall::new(config.discovery.guard.clone(), now_ms());
+        recall.configure(&loaded);
         Self {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
@@ -126,6 +133,7 @@ impl Cycle {
             complete: HashSet::new(),
             found: Arc::default(),
             naming: Naming::default(),
+            recall,
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
@@ -186,6 +194,7 @@ impl Cycle {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
         self.take_names(&reports);
+        self.take_doubts(&reports);
         self.take_switch(&reports);
         let seen = self.snapshot(&reports);
         let plan = plan::plan(&seen, &self.limits, &self.history, now);

@@ -1,6 +1,7 @@
 //! What discovery has found, relabelled: the targets that are to be scraped.
 
 pub(crate) mod names;
+pub(crate) mod recall;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

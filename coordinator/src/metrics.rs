@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     shard_targets: Gauges,
     epoch: Gauge,
     stopped: Gauges,
+    discovery_held: Gauge,
     /// Sent to shards as assignments.
     pub(crate) pushed_bytes: Counter,
 }
@@ -59,6 +60,7 @@ impl Metrics {
                 shard_targets: Family::default(),
                 epoch: Gauge::default(),
                 stopped: Family::default(),
+                discovery_held: Gauge::default(),
                 pushed_bytes: Counter::default(),
             };
             metrics.name(registry);
@@ -134,6 +136,11 @@ impl Metrics {
             self.stopped.clone(),
         );
         registry.register(
+            name("discovery_held_jobs"),
+            "Jobs whose first answer lacks so much of what shards hold that they keep it for now",
+            self.discovery_held.clone(),
+        );
+        registry.register(
             name("pushed_bytes"),
             "Bytes sent to shards as assignments",
             self.pushed_bytes.clone(),
@@ -160,6 +167,11 @@ impl Metrics {
 
     pub(crate) fn decided(&self, kind: &str) {
         self.decisions.get_or_create(&[("kind", kind.to_owned())]).inc();
+    }
+
+    /// How many jobs' first answers are not believed yet.
+    pub(crate) fn discovery_held(&self, jobs: usize) {
+        set(&self.discovery_held, jobs);
     }
 
     /// The jobs that the emergency switch stops.

@@ -171,8 +171,11 @@ impl Cycle {
                 series,
                 restarts: self.tracks.get(&view.id).map_or(0, |track| track.detector.restarts()),
                 report: known.map(|seen| seen.report),
-                error: agent
-                    .and_then(|view| view.error.or(view.push_error))
+                error: self
+                    .tracks
+                    .get(&view.id)
+                    .and_then(|track| track.doubt.clone())
+                    .or_else(|| agent.and_then(|view| view.error.or(view.push_error)))
                     .or_else(|| self.shipping_error(view.id, plan)),
             });
         }

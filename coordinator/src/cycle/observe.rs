@@ -40,6 +40,7 @@ impl Cycle {
             self.config = newest;
             self.discovery.update(&self.config.scrape_configs);
             self.complete.clear();
+            self.recall.configure(&self.config);
         }
         let groups = Arc::clone(&self.groups.borrow());
         let answered = self.found_in.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &groups));
@@ -87,6 +88,7 @@ impl Cycle {
                         detector: Detector::new(now),
                         known: endpoint.fresh,
                         looked_at: 0,
+                        doubt: None,
                         deaf_since: None,
                     });
                 }
@@ -146,9 +148,9 @@ impl Cycle {
         for (id, track) in &mut self.tracks {
             let Some(agent) = self.agents.get(*id) else { continue };
             let mut view = agent.view.borrow().clone();
-            if let Some(other) = doubles.get(id) {
-                view.error = Some(format!("not believed: it reports what shard {other} does"));
-            }
+            let same_as = |other| format!("not believed: it reports what shard {other} does");
+            track.doubt = doubles.get(id).map(same_as);
+            view.error = track.doubt.clone().or(view.error);
             let report = view.held().filter(|_| !doubles.contains_key(id));
             let look = if view.round <= track.looked_at {
                 Look::Pending
@@ -264,7 +266,7 @@ impl Cycle {
             targets: targets.collect(),
             shards: shards.collect(),
             groups: self.fleet.groups,
-            held_jobs: self.found.held_jobs.clone(),
+            held_jobs: self.held_jobs(),
         }
     }
 }

@@ -36,6 +36,10 @@ impl Teller {
         }
     }
 
+    pub(super) fn tell_event(&self, kind: &'static str, message: String) {
+        self.events.tell(kind, message);
+    }
+
     pub(super) fn tell_found(&mut self, before: &Found, after: &Found) {
         let new: Vec<&FoundTarget> =
             after.targets.iter().filter(|found| before.get(found.target.id).is_none()).collect();

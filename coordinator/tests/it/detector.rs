@@ -145,7 +145,7 @@ async fn a_crash_loop_ends_in_quarantine_and_a_stable_time_ends_that() {
 }
 
 #[tokio::test]
-async fn the_first_thing_that_a_returning_shard_is_told_is_to_let_go_of_what_others_have() {
+async fn a_returning_shard_is_reconciled_at_once_and_without_a_move() {
     let (world, engines) = world_with_engines(&[50, 50]).await;
     let coordinator = world.coordinator(&["--shard.max-series=250", "--shard.grace=1s"]).await;
     eventually(PATIENCE, "every target has an owner", async || world.all_owned()).await;
@@ -158,11 +158,9 @@ async fn the_first_thing_that_a_returning_shard_is_told_is_to_let_go_of_what_oth
         shard.held.len() == 2 && shard.held.values().all(|held| held.good >= 2)
     })
     .await;
-    let told = world.sidecars[first].shard.lock().history.len();
     world.sidecars[first].shard.lock().mode = Mode::Normal;
     eventually(PATIENCE, "one owner each", async || world.all_owned()).await;
-    let history = world.sidecars[first].shard.lock().history.clone();
-    assert_eq!(history[told], [], "the first assignment after its return");
-    assert_eq!(coordinator.events("move_deduplicated").await.len(), 2);
+    assert!(!coordinator.events("move_deduplicated").await.is_empty());
+    assert_eq!(coordinator.events("move_begun").await, [""; 0]);
     coordinator.stop().await;
 }

@@ -5,6 +5,7 @@
 mod api;
 mod assignment;
 mod detector;
+mod discovery;
 mod fake;
 mod faults;
 mod identity;

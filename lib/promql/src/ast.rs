@@ -104,8 +104,10 @@ pub struct NumberLiteral {
 /// A text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StringLiteral {
-    /// Unquoted.
+    /// Unquoted. What escapes like `\xff` leave that is no UTF-8 is U+FFFD here, as it is in Prometheus' JSON.
     pub value: String,
+    /// The exact bytes, when they are no UTF-8.
+    pub raw: Option<Box<[u8]>>,
     /// Where, quotes included.
     pub span: Span,
 }

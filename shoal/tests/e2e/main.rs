@@ -16,6 +16,8 @@ mod kills;
 
 /// A shard goes, and its data is in the bucket.
 mod ladder;
+/// Each process, failing in each way, in each phase.
+mod matrix;
 
 /// Two independent replica groups.
 mod replicas;

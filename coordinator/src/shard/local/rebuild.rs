@@ -16,12 +16,12 @@ pub(super) fn rebuild(data_dir: &Path) -> BTreeMap<ShardId, LocalShard> {
     let mut found: BTreeMap<ShardId, BTreeMap<&'static str, u16>> = folders(data_dir);
     for child in svc::child::recorded(&data_dir.join(CHILDREN_FILE)) {
         let Some((role, id)) = specs::parse_child_name(&child.name) else { continue };
-        for (flag, key) in flags(role) {
+        for (flag, key) in flags(role).iter() {
             let port = child.arguments.iter().find_map(|argument| {
                 let (_, port) = argument.strip_prefix(flag)?.rsplit_once(':')?;
-                port.parse().ok()
+                port.parse::<u16>().ok()
             });
-            found.entry(id).or_default().extend(port.map(|port| (key, port)));
+            found.entry(id).or_default().extend(port.map(|port| (*key, port)));
         }
     }
     let mut taken: BTreeSet<u16> =

@@ -84,9 +84,27 @@ fn bare_selector() -> impl Strategy<Value = String> + Clone + use<> {
 
 fn shift() -> impl Strategy<Value = String> + Clone + use<> {
     let at = one_of(&["", " @ 5", " @ -7.125", " @ start()", " @ end()"]);
-    // Known gap: after a parenthesised offset an operator is taken for arithmetic of the offset, so that printing, which
-    // puts the offset last, can change the query. Those offsets are not generated until that is settled.
-    let offset = one_of(&["", " offset 5m", " offset -1h", " offset 1h30m"]);
+    let offset = one_of(&[
+        "",
+        "",
+        " offset 5m",
+        " offset -1h",
+        " offset 1h30m",
+        " offset 0x10",
+        " offset step()",
+        " offset -range()",
+        " offset max_of(step(), 1m)",
+        " offset (5m)",
+        " offset +(5m)",
+        " offset -(5m * 2)",
+        " offset (step() + 1s)",
+        " offset (5m) * 2",
+        " offset (-2 ^ 2) - step() % 3",
+        " offset --5",
+        " offset --5 + 3",
+        " offset -+step() * 2",
+        " offset --2 ^ 2",
+    ]);
     (at, offset, any::<bool>()).prop_map(|(at, offset, turned)| {
         if turned { format!("{offset}{at}") } else { format!("{at}{offset}") }
     })
