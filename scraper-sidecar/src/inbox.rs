@@ -29,7 +29,7 @@ struct Begun {
 /// What a message has brought.
 enum Taken {
     /// The push is complete.
-    Whole(AssignRequest),
+    Whole(Box<AssignRequest>),
     More,
     /// It does not continue what is here.
     Gap,
@@ -56,7 +56,7 @@ impl Inbox {
         let order = (message.epoch, message.version);
         self.seen_epoch = message.epoch;
         match self.take(message) {
-            Taken::Whole(push) => decide(held, self.seen_epoch, push, authority, now_ms),
+            Taken::Whole(push) => decide(held, self.seen_epoch, *push, authority, now_ms),
             Taken::More => Ok(Decision::PartTaken),
             // The last parts of what is applied already, once more.
             Taken::Gap if order == (held.epoch, held.version) => Ok(Decision::Unchanged),
@@ -67,7 +67,7 @@ impl Inbox {
 
     fn take(&mut self, mut message: AssignRequest) -> Taken {
         let part = match message.part.take() {
-            None => return Taken::Whole(message),
+            None => return Taken::Whole(Box::new(message)),
             Some(part) if part.index >= part.count => return Taken::Gap,
             Some(part) => part,
         };
@@ -94,7 +94,7 @@ impl Inbox {
             return Taken::TooLarge;
         }
         match self.begun.take_if(|begun| begun.next == part.count) {
-            Some(begun) => Taken::Whole(begun.push),
+            Some(begun) => Taken::Whole(Box::new(begun.push)),
             None => Taken::More,
         }
     }

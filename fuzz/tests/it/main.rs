@@ -70,7 +70,7 @@ fn what_is_read_wrongly_is_found_and_made_small() {
     assert!(panicked.problem.contains("on purpose"), "{}", panicked.problem);
     assert_eq!(panicked.input, [7]);
     let greedy = found(|| {
-        let _bytes = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let _bytes = std::hint::black_box(vec![1_u8; 6 << 20]);
         Ok(())
     });
     assert!(greedy.problem.contains("bytes of memory"), "{}", greedy.problem);

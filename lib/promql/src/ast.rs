@@ -1,4 +1,6 @@
-//! The tree of a parsed query. Every node knows which bytes of the query it came from.
+//! The tree of a parsed query (promql/parser/ast.go). Every node knows which bytes of the query it came from.
+//!
+//! `Display` of an [`Expr`] is the query on one line, [`pretty()`] over several, [`describe()`] the tree.
 
 use model::Matcher;
 

@@ -173,8 +173,11 @@ fn finished(expr: LengthExpr) -> Length {
     }
 }
 
-/// Seconds to milliseconds by way of whole nanoseconds, as Go's `time.Duration` goes.
+/// Seconds to milliseconds by way of whole nanoseconds, as Go's `time.Duration` goes. What long lengths lack by the
+/// rounding of the float is made up for: else decades and half a second would lose a millisecond with each printing.
 #[expect(clippy::cast_possible_truncation, reason = "checked to fit an i64 of nanoseconds")]
 fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1e9).round() as i64 / 1_000_000
+    let nanoseconds = seconds * 1e9;
+    let lost = (nanoseconds * f64::EPSILON * 2.0) as i64;
+    (nanoseconds.round() as i64).saturating_add(lost) / 1_000_000
 }

@@ -120,6 +120,8 @@ fn printing_keeps_what_was_meant() {
         ("x[5m+step()*2]", "x[5m + step() * 2]"),
         ("x{b='1',a='2',c!='3'}", "x{a=\"2\",b=\"1\",c!=\"3\"}"),
         ("'\\xff\\377\u{fc}'", "\"\\xff\\xff\u{fc}\""),
+        ("x offset -720360h515ms", "x offset -30015d515ms"),
+        ("x offset 0.0009999", "x"),
         ("x offset(5m)*2", "x offset (5m) * 2"),
         ("x offset(5m)*2@1*3", "x offset (5m) * 2 @ 1.000 * 3"),
         ("x offset(5m)@1*3", "x offset (5m) @ 1.000 * 3"),
