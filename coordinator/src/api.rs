@@ -104,6 +104,7 @@ struct Shard {
     targets: usize,
     max_series: u64,
     engine: &'static str,
+    restarts: usize,
     wal_replay_current: u64,
     wal_replay_max: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -137,6 +138,7 @@ fn shard(shard: &ShardStatus) -> Shard {
         targets: report.map_or(0, |report| report.targets.len()),
         max_series: shard.max_series,
         engine: shard.engine,
+        restarts: shard.restarts,
         wal_replay_current: engine.wal_replay_current,
         wal_replay_max: engine.wal_replay_max,
         prometheus_version: engine.version,

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::args::{Args, BackendKind};
-use crate::plan::Limits;
+use crate::args::{Args, BackendKind, LifeArgs};
+use crate::detect::Patience;
+use crate::plan::{LifeLimits, Limits};
 
 /// When shards are added because all are nearly full, so many are that each is filled to this share of its capacity, in
 /// percent.
@@ -29,6 +30,7 @@ pub struct Config {
     pub(crate) interval: Duration,
     pub(crate) shard_timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) patience: Patience,
     pub(crate) explore_concurrency: usize,
     pub(crate) discovery: discovery::Options,
     pub(crate) backend: BackendConfig,
@@ -51,6 +53,7 @@ pub(crate) struct LocalConfig {
     pub(crate) retention: String,
     pub(crate) prometheus_args: Vec<String>,
     pub(crate) keep_shards: bool,
+    pub(crate) delete_shipped: bool,
 }
 
 /// The executables of a local shard.
@@ -64,6 +67,7 @@ impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
+        check(&args)?;
         let Args {
             config_file,
             http_address,
@@ -77,6 +81,7 @@ impl TryFrom<Args> for Config {
             max_shards,
             max_idle,
             grace,
+            life,
             good_scrapes,
             move_timeout,
             moves_per_minute,
@@ -90,14 +95,8 @@ impl TryFrom<Args> for Config {
             retention,
             prometheus_args,
             keep_shards,
+            delete_shipped,
         } = args;
-        ensure!(max_series > 0, "--shard.max-series has to be greater than 0");
-        ensure!(min_shards <= max_shards, "--shard.min-shard exceeds --shard.max-shard");
-        ensure!(max_shards > 0, "--shard.max-shard has to be greater than 0");
-        ensure!(!interval.is_zero(), "--coordinator.interval has to be greater than 0");
-        ensure!(!shard_timeout.is_zero(), "--coordinator.shard-timeout has to be greater than 0");
-        ensure!(moves_per_minute > 0, "--move.max-per-minute has to be greater than 0");
-        ensure!(explore_concurrency > 0, "--explore.concurrence has to be greater than 0");
         let backend = match backend {
             BackendKind::Static => BackendConfig::Static { file: static_file },
             BackendKind::Local => {
@@ -111,6 +110,7 @@ impl TryFrom<Args> for Config {
                     retention,
                     prometheus_args,
                     keep_shards,
+                    delete_shipped,
                 })
             }
         };
@@ -130,6 +130,7 @@ impl TryFrom<Args> for Config {
             fill_to: FILL_TO,
             relieve_to: RELIEVE_TO,
             drain_to: DRAIN_TO,
+            life: life.limits(),
         };
         Ok(Self {
             config_file,
@@ -138,11 +139,42 @@ impl TryFrom<Args> for Config {
             interval,
             shard_timeout,
             limits,
+            patience: life.patience(grace),
             explore_concurrency,
             discovery,
             backend,
         })
     }
+}
+
+impl LifeArgs {
+    fn limits(&self) -> LifeLimits {
+        let Self { agent_grace, scale_step, cooldown, .. } = *self;
+        LifeLimits { agent_grace, scale_step, cooldown }
+    }
+
+    fn patience(&self, grace: Duration) -> Patience {
+        Patience {
+            starting: grace,
+            replay: self.replay_grace,
+            restarts: self.quarantine_restarts,
+            window: self.quarantine_window,
+            release: self.quarantine_release,
+        }
+    }
+}
+
+/// Numbers that make no sense.
+fn check(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.max_series > 0, "--shard.max-series has to be greater than 0");
+    ensure!(args.min_shards <= args.max_shards, "--shard.min-shard exceeds --shard.max-shard");
+    ensure!(args.max_shards > 0, "--shard.max-shard has to be greater than 0");
+    ensure!(!args.interval.is_zero(), "--coordinator.interval has to be greater than 0");
+    ensure!(!args.shard_timeout.is_zero(), "--coordinator.shard-timeout has to be greater than 0");
+    ensure!(args.life.scale_step > 0, "--shard.max-scale-step has to be greater than 0");
+    ensure!(args.moves_per_minute > 0, "--move.max-per-minute has to be greater than 0");
+    ensure!(args.explore_concurrency > 0, "--explore.concurrence has to be greater than 0");
+    Ok(())
 }
 
 impl Programs {

@@ -18,14 +18,16 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::config::Config;
+use crate::detect::{Detector, Patience};
 use crate::epoch::Folder;
 use crate::events::Events;
 use crate::explore::Explorer;
 use crate::found::Found;
 use crate::found::recall::Recall;
 use crate::metrics::Metrics;
-use crate::plan::{self, Condition, History, Limits, ShardId, Size};
+use crate::plan::{self, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
+use crate::shard::shipping::Shippers;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
 use crate::stop::Switch;
@@ -41,12 +43,15 @@ const GATHER: Duration = Duration::from_millis(100);
 /// What the cycle knows of a shard from turn to turn.
 #[derive(Debug)]
 struct Track {
-    condition: Condition,
+    detector: Detector,
     /// Whether it has reported once, or is new and empty.
     known: bool,
-    ready_once: bool,
-    /// When it came into being for us, in milliseconds since the epoch.
-    since: i64,
+    /// The last round whose end was looked at.
+    looked_at: u64,
+    /// Why its reports are not believed.
+    doubt: Option<String>,
+    /// Since when it has not taken what it was handed.
+    deaf_since: Option<i64>,
 }
 
 /// The loop and all that it owns.
@@ -54,6 +59,7 @@ pub(crate) struct Cycle {
     interval: Duration,
     shard_timeout: Duration,
     limits: Limits,
+    patience: Patience,
     folder: Folder,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
@@ -76,6 +82,7 @@ pub(crate) struct Cycle {
     trial_errors: HashMap<u64, String>,
     fleet: Arc<Fleet>,
     agents: Agents,
+    shippers: Shippers,
     tracks: BTreeMap<ShardId, Track>,
     history: History,
     round: u64,
@@ -113,6 +120,7 @@ impl Cycle {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
             limits: config.limits.clone(),
+            patience: config.patience.clone(),
             folder,
             backend,
             configs,
@@ -132,6 +140,7 @@ impl Cycle {
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
             agents: Agents::new(metrics.pushed_bytes.clone()),
+            shippers: Shippers::default(),
             tracks: BTreeMap::new(),
             history: History::default(),
             round: 0,

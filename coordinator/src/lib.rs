@@ -9,6 +9,7 @@ mod api;
 mod args;
 mod config;
 mod cycle;
+mod detect;
 mod epoch;
 mod error;
 mod events;

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::plan::{MoveReport, Reason};
+use crate::status::ShardStatus;
 
 type Labels = [(&'static str, String); 1];
 type Gauges = Family<Labels, Gauge>;
@@ -29,6 +30,7 @@ pub(crate) struct Metrics {
     cycle: Histogram,
     discovery_errors: Gauge,
     shards: Gauges,
+    shard_states: Gauges,
     shard_series: Gauges,
     shard_targets: Gauges,
     epoch: Gauge,
@@ -53,6 +55,7 @@ impl Metrics {
                 cycle: Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
                 discovery_errors: Gauge::default(),
                 shards: Family::default(),
+                shard_states: Family::default(),
                 shard_series: Family::default(),
                 shard_targets: Family::default(),
                 epoch: Gauge::default(),
@@ -111,6 +114,11 @@ impl Metrics {
             name("shards"),
             "Shards by state of their Prometheus",
             self.shards.clone(),
+        );
+        registry.register(
+            name("shard_states"),
+            "Shards by state: their rung on the ladder while they are well, else what is wrong",
+            self.shard_states.clone(),
         );
         registry.register(
             name("shard_series"),
@@ -192,6 +200,10 @@ impl Metrics {
             let count = shown.shards.iter().filter(|shard| shard.engine == engine).count();
             set(&self.shards.get_or_create(&[("engine", engine.to_owned())]), count);
         }
+        for state in ShardStatus::STATES {
+            let count = shown.shards.iter().filter(|shard| shard.state == state).count();
+            set(&self.shard_states.get_or_create(&[("state", state.to_owned())]), count);
+        }
         // Shards that are gone go from the page, too.
         self.shard_series.clear();
         self.shard_targets.clear();
@@ -226,6 +238,7 @@ pub(crate) struct Shown {
 pub(crate) struct ShownShard {
     pub(crate) name: String,
     pub(crate) engine: &'static str,
+    pub(crate) state: &'static str,
     pub(crate) series: u64,
     pub(crate) targets: usize,
 }

@@ -24,6 +24,7 @@ mod owner;
 mod passing;
 mod poll;
 mod prometheus;
+mod recover;
 mod report;
 mod rollout;
 mod state_file;

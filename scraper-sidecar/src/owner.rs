@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::passing::Passing;
 use crate::poll::Observed;
 use crate::prometheus::Prometheus;
+use crate::recover::{self, Recovered};
 use crate::rollout::Rollout;
 use crate::{files, state_file};
 
@@ -386,7 +387,18 @@ impl Start {
     /// persisted last, and that by none, so that Prometheus can start in any case.
     fn from_disk(config: &Config) -> Result<Self> {
         files::make_folders(config)?;
-        let mut assignment = state_file::load(&config.data_dir, now_ms())?;
+        let mut kept = None;
+        let mut assignment = match state_file::load(&config.data_dir, now_ms())? {
+            Some(assignment) => assignment,
+            None => {
+                let recovered = recover::from_files(config, now_ms());
+                let targets = recovered.map(|Recovered { targets, rendered }| {
+                    kept = Some(rendered);
+                    targets
+                });
+                Assignment { targets: targets.unwrap_or_default(), ..Assignment::default() }
+            }
+        };
         let mut unusable = None;
         let mut note = |error: Error| {
             error!(error = %chain(&error), "configuration not used");
@@ -401,7 +413,10 @@ impl Start {
             Err(error) => note(error),
         }
         let empty = files::render_config(config, None)?;
-        let rendered = match files::render_config(config, assignment.config.as_ref()) {
+        // Without the user's configuration what Prometheus runs is the best there is.
+        let kept = kept.filter(|_| assignment.config.is_none());
+        let made = files::render_config(config, assignment.config.as_ref());
+        let rendered = match kept.map_or(made, Ok) {
             Ok(rendered) => rendered,
             Err(error) => {
                 note(error);

@@ -91,6 +91,7 @@ fn report_engine(held: &Held, observed: &Observed) -> wire::Engine {
         wal_replay_current: engine.wal_replay.0,
         wal_replay_max: engine.wal_replay.1,
         version: engine.version.clone(),
+        process_start_ms: engine.process_start_ms,
     }
 }
 

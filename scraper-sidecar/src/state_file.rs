@@ -87,24 +87,24 @@ pub(crate) fn save(data_dir: &Path, assignment: &Assignment) -> Result<()> {
     durable::write_with_mode(&path, &content, durable::PRIVATE).map_err(Error::write(&path))
 }
 
-/// The persisted assignment, or an empty one when there is none. A file that cannot be trusted is set aside, never
-/// deleted, and counts as none.
-pub(crate) fn load(data_dir: &Path, now_ms: i64) -> Result<Assignment> {
+/// The persisted assignment, where there is one. A file that cannot be trusted is set aside, never deleted, and counts
+/// as none.
+pub(crate) fn load(data_dir: &Path, now_ms: i64) -> Result<Option<Assignment>> {
     let path = data_dir.join(NAME);
     let content = match std::fs::read(&path) {
         Ok(content) => content,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Assignment::default()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::read(&path)(cause)),
     };
     match decode(&content, now_ms) {
-        Ok(assignment) => Ok(assignment),
+        Ok(assignment) => Ok(Some(assignment)),
         Err(reason) => {
             let aside = set_aside(&path)?;
             tracing::error!(
                 file = %path.display(), set_aside = %aside.display(), reason,
-                "the persisted assignment is corrupt; starting with nothing to scrape"
+                "the persisted assignment is corrupt and set aside"
             );
-            Ok(Assignment::default())
+            Ok(None)
         }
     }
 }
@@ -263,9 +263,9 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(load(folder.path(), 42).unwrap(), Assignment::default());
+        assert_eq!(load(folder.path(), 42).unwrap(), None);
         save(folder.path(), &assignment()).unwrap();
-        assert_eq!(load(folder.path(), 42).unwrap(), assignment());
+        assert_eq!(load(folder.path(), 42).unwrap(), Some(assignment()));
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for n in 1..=2 {
             std::fs::write(folder.path().join(NAME), "garbage\n").unwrap();
-            assert_eq!(load(folder.path(), 0).unwrap(), Assignment::default());
+            assert_eq!(load(folder.path(), 0).unwrap(), None);
             let aside = folder.path().join(format!("{NAME}.corrupt-{n}"));
             assert_eq!(std::fs::read_to_string(aside).unwrap(), "garbage\n");
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use proto::coordination::assign_response::Outcome;
@@ -24,6 +25,14 @@ pub(crate) enum Mode {
     Hang,
     /// Answers reports and refuses assignments.
     Stubborn,
+    /// Answers reports, and assignments never.
+    Deaf,
+    /// Answers all, but that much later.
+    Slow(Duration),
+    /// Reports an epoch that nobody can have.
+    FalseEpoch,
+    /// Reports more series than there can be.
+    FalseSeries,
 }
 
 #[derive(Debug)]
@@ -47,6 +56,10 @@ pub(crate) struct Shard {
     /// Series by address.
     pub(crate) series: HashMap<String, u64>,
     pub(crate) assigned: usize,
+    /// Reports that were asked for.
+    pub(crate) reports: usize,
+    /// When its Prometheus was started.
+    pub(crate) process_start_ms: i64,
     /// 0: it is of the version before deltas.
     pub(crate) protocol: u32,
     pub(crate) stop: StopScrape,
@@ -79,6 +92,8 @@ impl FakeSidecar {
             failing: Vec::new(),
             series: HashMap::new(),
             assigned: 0,
+            reports: 0,
+            process_start_ms: 0,
             protocol: push::PROTOCOL,
             stop: StopScrape::default(),
             history: Vec::new(),
@@ -122,8 +137,10 @@ struct Service {
 impl Service {
     async fn hang_if_told(&self) {
         let mode = self.shard.lock().mode;
-        if mode == Mode::Hang {
-            std::future::pending::<()>().await;
+        match mode {
+            Mode::Hang => std::future::pending::<()>().await,
+            Mode::Slow(time) => tokio::time::sleep(time).await,
+            _ => {}
         }
     }
 }
@@ -135,6 +152,9 @@ impl Coordination for Service {
         request: Request<AssignRequest>,
     ) -> Result<Response<AssignResponse>, Status> {
         self.hang_if_told().await;
+        if self.shard.lock().mode == Mode::Deaf {
+            std::future::pending::<()>().await;
+        }
         let request = request.into_inner();
         let mut shard = self.shard.lock();
         if shard.mode == Mode::Stubborn {
@@ -153,9 +173,18 @@ impl Coordination for Service {
     }
 
     async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        self.shard.lock().reports += 1;
         self.hang_if_told().await;
         let mut shard = self.shard.lock();
-        Ok(Response::new(report(&mut shard)))
+        let mut report = report(&mut shard);
+        match shard.mode {
+            Mode::FalseEpoch => report.epoch = u64::MAX,
+            Mode::FalseSeries => {
+                report.targets.iter_mut().for_each(|held| held.samples_post_relabel = u64::MAX);
+            }
+            _ => {}
+        }
+        Ok(Response::new(report))
     }
 }
 
@@ -230,6 +259,7 @@ fn report(shard: &mut Shard) -> ReportResponse {
             state: shard.engine.into(),
             head_series: 1234,
             version: "2.42.0".to_owned(),
+            process_start_ms: shard.process_start_ms,
             ..Engine::default()
         }),
         protocol: shard.protocol,

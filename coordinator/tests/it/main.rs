@@ -4,10 +4,12 @@
 
 mod api;
 mod assignment;
+mod detector;
 mod discovery;
 mod fake;
 mod faults;
 mod identity;
+mod isolation;
 mod reload;
 mod stop_scrape;
 mod system;

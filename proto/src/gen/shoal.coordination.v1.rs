@@ -209,6 +209,10 @@ pub struct Engine {
     pub wal_replay_max: u64,
     #[prost(string, tag = "7")]
     pub version: ::prost::alloc::string::String,
+    /// When the process was started, in milliseconds since the epoch; 0 where that is not known. Tells one life of it
+    /// from the next.
+    #[prost(int64, tag = "8")]
+    pub process_start_ms: i64,
 }
 /// Nested message and enum types in `Engine`.
 pub mod engine {
