@@ -1,6 +1,7 @@
 //! The HTTP API. `/api/v1/targets` has Prometheus' shape (web/api/v1/api.go, `TargetDiscovery`) and says beside it
 //! which shard owns a target, how many series it has and what state it is in; the rest is ours.
 
+mod stop_scrape;
 mod targets;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::events::Events;
 use crate::plan::Unassigned;
 use crate::reload::Reloader;
 use crate::status::{ShardStatus, Status};
+use crate::stop::Switch;
 
 /// What every handler sees.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub(crate) struct Api {
     status: watch::Receiver<Arc<Status>>,
     events: Events,
     reloader: Reloader,
+    switch: Switch,
+    configs: watch::Receiver<Arc<promconf::Config>>,
 }
 
 /// All routes.
@@ -33,14 +37,20 @@ pub(crate) fn router(
     status: watch::Receiver<Arc<Status>>,
     events: Events,
     reloader: Reloader,
+    switch: Switch,
+    configs: watch::Receiver<Arc<promconf::Config>>,
 ) -> Router {
     Router::new()
         .route("/api/v1/targets", get(targets::targets))
         .route("/api/v1/shards", get(shards))
         .route("/api/v1/unassigned", get(unassigned))
         .route("/api/v1/events", get(events_after))
+        .route(
+            "/api/v1/stop-scrape",
+            get(stop_scrape::show).post(stop_scrape::stop).delete(stop_scrape::resume),
+        )
         .route("/-/reload", post(reload).put(reload))
-        .with_state(Api { status, events, reloader })
+        .with_state(Api { status, events, reloader, switch, configs })
 }
 
 /// Prometheus' envelope.

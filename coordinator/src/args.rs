@@ -39,7 +39,9 @@ pub struct Args {
     /// Most shards of a replica group.
     #[arg(long = "shard.max-shard", default_value_t = 999_999)]
     pub(crate) max_shards: u32,
-    /// How long the highest shard has to be empty before it is removed; 0: shards are never removed.
+    /// How long the highest shard has to be empty before it is removed; 0: shards are never removed. With an object
+    /// store it goes only once all of its data is in the bucket; without one its data can be queried for as long as it
+    /// is there, so this should be no shorter than the retention.
     #[arg(long = "shard.max-idle-time", default_value = "0", value_parser = duration)]
     pub(crate) max_idle: Duration,
     /// How long a shard that does not answer keeps its targets.
@@ -107,6 +109,10 @@ pub struct Args {
     /// Leave the local backend's processes running on shutdown; the next start takes them over.
     #[arg(long = "local.keep-shards")]
     pub(crate) keep_shards: bool,
+    /// Delete the data folder of a removed shard of the local backend once all of it is in the bucket. Else it is set
+    /// aside there, and where there is no bucket it waits for the next shard of that number.
+    #[arg(long = "local.delete-shipped-data")]
+    pub(crate) delete_shipped: bool,
 }
 
 /// Where shards come from.

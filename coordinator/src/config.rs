@@ -53,6 +53,7 @@ pub(crate) struct LocalConfig {
     pub(crate) retention: String,
     pub(crate) prometheus_args: Vec<String>,
     pub(crate) keep_shards: bool,
+    pub(crate) delete_shipped: bool,
 }
 
 /// The executables of a local shard.
@@ -99,6 +100,7 @@ impl TryFrom<Args> for Config {
             retention,
             prometheus_args,
             keep_shards,
+            delete_shipped,
         } = args;
         ensure!(max_series > 0, "--shard.max-series has to be greater than 0");
         ensure!(min_shards <= max_shards, "--shard.min-shard exceeds --shard.max-shard");
@@ -121,6 +123,7 @@ impl TryFrom<Args> for Config {
                     retention,
                     prometheus_args,
                     keep_shards,
+                    delete_shipped,
                 })
             }
         };

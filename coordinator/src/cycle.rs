@@ -1,7 +1,9 @@
 //! One turn after another: observe, plan, apply. All the I/O between discovery, planner and shards, and no decision.
 
 mod apply;
+mod naming;
 mod observe;
+mod switch;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use discovery::JobGroups;
+use proto::coordination::StopScrape;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
@@ -22,8 +25,11 @@ use crate::found::Found;
 use crate::metrics::Metrics;
 use crate::plan::{self, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
+use crate::shard::shipping::Shippers;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
+use crate::stop::Switch;
+use naming::Naming;
 use tell::Teller;
 
 /// While something is under way the next turn comes no later than this.
@@ -40,6 +46,8 @@ struct Track {
     known: bool,
     /// The last round whose end was looked at.
     looked_at: u64,
+    /// Since when it has not taken what it was handed.
+    deaf_since: Option<i64>,
 }
 
 /// The loop and all that it owns.
@@ -51,12 +59,17 @@ pub(crate) struct Cycle {
     folder: Folder,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
+    stops: watch::Receiver<Arc<StopScrape>>,
+    switch: Switch,
+    /// As it is in this turn.
+    stop: Arc<StopScrape>,
     config: Arc<promconf::Config>,
     discovery: discovery::Manager,
     groups: watch::Receiver<Arc<Vec<JobGroups>>>,
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
     found: Arc<Found>,
+    naming: Naming,
     /// The answers of discovery that `found` was made of.
     found_in: Option<Arc<Vec<JobGroups>>>,
     explorer: Explorer,
@@ -64,6 +77,7 @@ pub(crate) struct Cycle {
     trial_errors: HashMap<u64, String>,
     fleet: Arc<Fleet>,
     agents: Agents,
+    shippers: Shippers,
     tracks: BTreeMap<ShardId, Track>,
     history: History,
     round: u64,
@@ -81,6 +95,7 @@ impl Cycle {
         folder: Folder,
         backend: Backend,
         configs: watch::Receiver<Arc<promconf::Config>>,
+        switch: Switch,
         metrics: Metrics,
         events: Events,
         status: watch::Sender<Arc<Status>>,
@@ -102,17 +117,22 @@ impl Cycle {
             folder,
             backend,
             configs,
+            stops: switch.watch(),
+            stop: Arc::clone(&switch.watch().borrow()),
+            switch,
             config: loaded,
             discovery,
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
+            naming: Naming::default(),
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
-            agents: Agents::default(),
+            agents: Agents::new(metrics.pushed_bytes.clone()),
+            shippers: Shippers::default(),
             tracks: BTreeMap::new(),
             history: History::default(),
             round: 0,
@@ -142,6 +162,7 @@ impl Cycle {
             tokio::select! {
                 Ok(()) = self.groups.changed() => {}
                 Ok(()) = self.configs.changed() => {}
+                Ok(()) = self.stops.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
                 else => std::future::pending().await,
@@ -164,6 +185,8 @@ impl Cycle {
         if let Err(cause) = self.keep_ahead(&reports) {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
+        self.take_names(&reports);
+        self.take_switch(&reports);
         let seen = self.snapshot(&reports);
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
         self.history = plan.history.clone();

@@ -116,7 +116,8 @@ impl Detector {
     pub(crate) fn look(&mut self, look: Look, now: i64, patience: &Patience) -> Option<Verdict> {
         let restarted = self.has_restarted(look);
         let next = match look {
-            Look::Pending => self.condition,
+            Look::Pending if self.ready_once => self.condition,
+            Look::Pending => self.silent(now, patience),
             Look::Answered { engine: Engine::Ready, .. } => Condition::Ready,
             Look::Answered { engine: Engine::Starting { replayed }, .. } => {
                 self.starting(replayed, restarted, now, patience)

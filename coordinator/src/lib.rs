@@ -20,6 +20,7 @@ pub mod plan;
 mod reload;
 mod shard;
 mod status;
+mod stop;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -49,11 +50,13 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let events = events::Events::default();
     let (reloader, configs) = reload::start(&config, loaded, &metrics, &ctx);
     let (status, statuses) = tokio::sync::watch::channel(std::sync::Arc::default());
-    let routes = api::router(statuses, events.clone(), reloader);
+    let switch = stop::Switch::open(&config.data_dir)?;
+    let routes = api::router(statuses, events.clone(), reloader, switch.clone(), configs.clone());
     let http = svc::http::serve(config.http_address, HTTP_GRACE, routes, &ctx).await?;
     // Only now, so that a taken port starts no process.
     let backend = shard::Backend::start(&config, &events, &ctx).await?;
-    let cycle = cycle::Cycle::new(&config, folder, backend, configs, metrics, events, status, &ctx);
+    let cycle =
+        cycle::Cycle::new(&config, folder, backend, configs, switch, metrics, events, status, &ctx);
     ctx.tasks.spawn("cycle", cycle.run(ctx.shutdown.clone()));
     ctx.probe.ready();
     Ok(Running { http })

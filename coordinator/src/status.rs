@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proto::coordination::engine;
-use proto::coordination::{ReportResponse, TargetReport};
+use proto::coordination::{ReportResponse, StopScrape, TargetReport};
 
 use crate::found::Found;
 use crate::plan::{ShardId, TargetView, Unassigned};
@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) unassigned: Vec<Unassigned>,
     /// The last failed trial scrape of targets that are not counted yet.
     pub(crate) trial_errors: HashMap<u64, String>,
+    /// What is not scraped for now.
+    pub(crate) stop: Arc<StopScrape>,
 }
 
 /// A shard as the last cycle saw it.
@@ -39,6 +41,24 @@ pub(crate) struct ShardStatus {
     pub(crate) restarts: usize,
     pub(crate) report: Option<Arc<ReportResponse>>,
     pub(crate) error: Option<String>,
+}
+
+impl ShardStatus {
+    /// All values of its state.
+    pub(crate) const STATES: [&'static str; 12] = [
+        "active",
+        "draining",
+        "empty",
+        "shipping",
+        "shipped",
+        "removable",
+        "starting",
+        "engine_down",
+        "agent_down",
+        "unreachable",
+        "lost",
+        "quarantined",
+    ];
 }
 
 impl Status {

@@ -17,6 +17,7 @@ mod assignment;
 mod config;
 mod error;
 mod files;
+mod inbox;
 mod metrics;
 mod observe;
 mod owner;

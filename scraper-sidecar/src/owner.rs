@@ -9,9 +9,10 @@ use svc::{Shutdown, chain};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::assignment::{Assignment, Authority, Decision, UserConfig, decide};
+use crate::assignment::{Assignment, Authority, Decision, UserConfig};
 use crate::config::{Config, ConfigSource};
 use crate::error::{Error, Result};
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::prometheus::Prometheus;
 use crate::rollout::Rollout;
@@ -58,7 +59,7 @@ pub(crate) struct Owner {
     config: Arc<Config>,
     metrics: Metrics,
     assignment: Arc<Assignment>,
-    seen_epoch: u64,
+    inbox: Inbox,
     rollout: Rollout,
     /// The shard's prometheus.yml made from the assignment's configuration.
     rendered: String,
@@ -97,7 +98,7 @@ impl Owner {
         let owner = Self {
             config,
             metrics,
-            seen_epoch: start.assignment.epoch,
+            inbox: Inbox::after(start.assignment.epoch),
             assignment: Arc::new(start.assignment),
             rollout,
             rendered: start.rendered,
@@ -151,6 +152,8 @@ impl Owner {
             Ok(Outcome::Unchanged) => "unchanged",
             Ok(Outcome::RefusedStale) => "refused_stale",
             Ok(Outcome::NeedConfig | Outcome::Unspecified) => "need_config",
+            Ok(Outcome::NeedWhole) => "need_whole",
+            Ok(Outcome::PartTaken) => "part_taken",
             Err(_) => "error",
         };
         self.metrics.count_assign(counted);
@@ -159,20 +162,27 @@ impl Owner {
             version: self.assignment.version,
             config_hash: self.assignment.config_hash().to_owned(),
             outcome: outcome?.into(),
+            digest: self.assignment.digest(),
         })
     }
 
     async fn decide_and_apply(&mut self, push: AssignRequest) -> Result<Outcome> {
         let (epoch, version) = (push.epoch, push.version);
-        let now_ms = now_ms();
-        let decided = decide(&self.assignment, self.seen_epoch, push, self.authority(), now_ms);
-        self.seen_epoch = self.seen_epoch.max(epoch);
+        let authority = self.authority();
+        let decided = self.inbox.decide(&self.assignment, push, authority, now_ms());
         match decided.inspect_err(|error| self.refused = Some(chain(error)))? {
             Decision::Stale => {
-                warn!(epoch, version, seen_epoch = self.seen_epoch, "refused a stale assignment");
+                warn!(
+                    epoch,
+                    version,
+                    seen_epoch = self.inbox.seen_epoch,
+                    "refused a stale assignment"
+                );
                 Ok(Outcome::RefusedStale)
             }
             Decision::NeedConfig => Ok(Outcome::NeedConfig),
+            Decision::NeedWhole => Ok(Outcome::NeedWhole),
+            Decision::PartTaken => Ok(Outcome::PartTaken),
             Decision::Unchanged => {
                 // What the coordinator wants is what we hold: an earlier refusal is history.
                 self.refused = None;
@@ -215,6 +225,7 @@ impl Owner {
             config = next.config_hash(),
             "assignment applied"
         );
+        self.tell_stops(&next);
         self.refused = None;
         if !same_config {
             self.unusable = None;
@@ -222,6 +233,18 @@ impl Owner {
         self.rendered = rendered;
         self.assignment = next;
         Ok(())
+    }
+
+    fn tell_stops(&self, next: &Assignment) {
+        if next.stop.stops == self.assignment.stop.stops {
+            return;
+        }
+        for stop in &next.stop.stops {
+            warn!(job = stop.job, reason = stop.reason, "scraping is stopped");
+        }
+        if next.stop.stops.is_empty() {
+            info!("scraping goes on");
+        }
     }
 
     /// Brings the disk to the held assignment: targets first, so that a new job's file is there when it is loaded.

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use model::Labels;
-use proto::coordination::TargetState;
+use proto::coordination::{Stop, StopScrape, TargetState};
 use serde::{Deserialize, Serialize};
 use svc::durable;
 use xxhash_rust::xxh64::xxh64;
@@ -38,6 +38,22 @@ struct StoredAssignment {
     version: u64,
     config: Option<StoredConfig>,
     targets: Vec<StoredTarget>,
+    /// Absent in files of versions that did not have the switch; those skip it.
+    #[serde(default)]
+    stop: StoredStops,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct StoredStops {
+    revision: u64,
+    stops: Vec<StoredStop>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredStop {
+    job: String,
+    reason: String,
+    since_ms: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,7 +163,23 @@ impl From<&Assignment> for StoredAssignment {
                 text: config.text.clone(),
             }),
             targets: assignment.targets.iter().map(StoredTarget::from).collect(),
+            stop: StoredStops::from(&assignment.stop),
         }
+    }
+}
+
+impl From<&StopScrape> for StoredStops {
+    fn from(stop: &StopScrape) -> Self {
+        let stops = stop.stops.iter().cloned();
+        let stored = |Stop { job, reason, since_ms }| StoredStop { job, reason, since_ms };
+        Self { revision: stop.revision, stops: stops.map(stored).collect() }
+    }
+}
+
+impl From<StoredStops> for StopScrape {
+    fn from(stored: StoredStops) -> Self {
+        let stop = |StoredStop { job, reason, since_ms }| Stop { job, reason, since_ms };
+        Self { revision: stored.revision, stops: stored.stops.into_iter().map(stop).collect() }
     }
 }
 
@@ -180,6 +212,7 @@ impl StoredAssignment {
             version: self.version,
             config: self.config.map(|config| UserConfig { text: config.text, hash: config.hash }),
             targets,
+            stop: self.stop.into(),
         }
     }
 }
@@ -220,6 +253,10 @@ mod tests {
             version: u64::MAX,
             config: Some(UserConfig { text: "global: {}\n".to_owned(), hash: "abc".to_owned() }),
             targets: vec![target(1, TargetState::Joining), target(u64::MAX, TargetState::Leaving)],
+            stop: StopScrape {
+                revision: 7,
+                stops: vec![Stop { job: "a".to_owned(), reason: "fire".to_owned(), since_ms: 6 }],
+            },
         }
     }
 
@@ -229,6 +266,19 @@ mod tests {
         assert_eq!(load(folder.path(), 42).unwrap(), Assignment::default());
         save(folder.path(), &assignment()).unwrap();
         assert_eq!(load(folder.path(), 42).unwrap(), assignment());
+    }
+
+    #[test]
+    fn a_file_of_the_version_before_the_switch_is_read() {
+        let body = r#"{"epoch":3,"version":4,"config":{"hash":"abc","text":"global: {}\n"},"targets":[{"id":9,"job":"node","labels":{"__address__":"a:1"},"state":"active","series":7}]}"#;
+        let hash = xxh64(body.as_bytes(), 0);
+        let content = format!(
+            "{{\"format\":1,\"xxh64\":\"{hash:016x}\",\"bytes\":{}}}\n{body}\n",
+            body.len()
+        );
+        let read = decode(content.as_bytes(), 0).unwrap();
+        assert_eq!((read.epoch, read.version, read.targets[0].id), (3, 4, 9));
+        assert_eq!(read.stop, StopScrape::default());
     }
 
     #[test]

@@ -1,20 +1,26 @@
 //! The plan, carried out: assignments to shards, the number of shards to the backend, the picture to the API.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proto::convert::labels_to_coordination;
-use proto::coordination::{ReportResponse, Target, TargetState};
+use proto::coordination::{ReportResponse, StopScrape, Target, TargetState};
+use proto::push::PROTOCOL;
 use tracing::{debug, info};
 
 use super::Cycle;
 use super::observe::Reports;
+use crate::found::FoundTarget;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Size, Snapshot, State,
+    Condition, Desired, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Shipped, Size, Snapshot,
+    State,
 };
-use crate::shard::agent::{PROMPT, Push};
+use crate::shard::Wanted;
+use crate::shard::agent::PROMPT;
+use crate::shard::push::Push;
 use crate::status::{ShardStatus, Status, engine_name};
+use crate::stop;
 
 impl Cycle {
     /// Asks for trial scrapes of what has no size yet.
@@ -23,18 +29,15 @@ impl Cycle {
         let mut ids: Vec<u64> = unsized_ids.map(|refused| refused.target).collect();
         ids.sort_unstable();
         ids.dedup();
-        let targets = ids.into_iter().filter_map(|id| self.found.get(id).cloned()).collect();
-        self.explorer.want(&self.config, targets);
+        let found = ids.into_iter().filter_map(|id| self.found.get(id).cloned());
+        let scraped = found.filter(|found| stop::reason(&self.stop, &found.job).is_none());
+        self.explorer.want(&self.config, scraped.collect());
     }
 
     /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
     /// waits a moment for the answers. Others get theirs when they answer again.
     pub(super) async fn apply(&mut self, plan: &Plan, reports: &Reports) {
-        self.backend.wanted.send_if_modified(|wanted| {
-            let changed = wanted.as_ref() != Some(&plan.shard_counts);
-            *wanted = Some(plan.shard_counts.clone());
-            changed
-        });
+        self.want(plan);
         let epoch = self.folder.epoch();
         let mut pushed = Vec::new();
         for (shard, desired) in &plan.shards {
@@ -50,7 +53,8 @@ impl Cycle {
             if let Some(agent) = self.agents.get(*shard) {
                 // One that failed last time is not waited for: its answer is seen in a later turn.
                 let trusted = agent.view.borrow().takes_promptly();
-                agent.push(Push { epoch, version, config, with_config, targets });
+                let (stop, held) = (StopScrape::clone(&self.stop), Arc::clone(&seen.report));
+                agent.push(Push { epoch, version, config, with_config, targets, stop, held });
                 if trusted {
                     pushed.push(agent.pushed(epoch, version));
                 }
@@ -66,6 +70,23 @@ impl Cycle {
         info!(epoch, version = self.version, shards = count, in_time, "assignments sent");
     }
 
+    /// Tells the backend how many shards there are to be, and the shards that are to go to ship what they have.
+    fn want(&self, plan: &Plan) {
+        let mut shipped = BTreeSet::new();
+        for (shard, rung) in &plan.rungs {
+            self.shippers.want(*shard, *rung);
+            if *rung == Rung::Removable && self.shippers.shipped(*shard) == Shipped::All {
+                shipped.insert(*shard);
+            }
+        }
+        let next = Wanted { counts: plan.shard_counts.clone(), shipped };
+        self.backend.wanted.send_if_modified(|wanted| {
+            let changed = wanted.as_ref() != Some(&next);
+            *wanted = Some(next);
+            changed
+        });
+    }
+
     /// Whether a shard has already applied this, from us.
     fn is_applied(&self, report: &ReportResponse, desired: &[Desired]) -> bool {
         if report.epoch != self.folder.epoch()
@@ -74,13 +95,21 @@ impl Cycle {
         {
             return false;
         }
-        let held: HashMap<u64, TargetState> = report
+        if report.protocol >= PROTOCOL && !self.is_switched(report) {
+            return false;
+        }
+        let held: HashMap<u64, &Target> = report
             .targets
             .iter()
             .filter_map(|held| held.target.as_ref())
-            .map(|target| (target.id, target.state()))
+            .map(|target| (target.id, target))
             .collect();
-        desired.iter().all(|desired| held.get(&desired.target) == Some(&to_proto(desired.state)))
+        desired.iter().all(|desired| {
+            held.get(&desired.target).is_some_and(|held| {
+                held.state() == to_proto(desired.state)
+                    && self.found.get(desired.target).is_none_or(|found| is_as_found(held, found))
+            })
+        })
     }
 
     /// Targets as they go over the wire: as discovered, or, where discovery is not complete yet, as the shard has them.
@@ -142,7 +171,9 @@ impl Cycle {
                 series,
                 restarts: self.tracks.get(&view.id).map_or(0, |track| track.detector.restarts()),
                 report: known.map(|seen| seen.report),
-                error: agent.and_then(|view| view.error.or(view.push_error)),
+                error: agent
+                    .and_then(|view| view.error.or(view.push_error))
+                    .or_else(|| self.shipping_error(view.id, plan)),
             });
         }
         self.show_metrics(&seen, plan, &shards);
@@ -153,8 +184,14 @@ impl Cycle {
             shards,
             unassigned: plan.unassigned.clone(),
             trial_errors: self.trial_errors.clone(),
+            stop: Arc::clone(&self.stop),
         };
         self.status.send_replace(Arc::new(status));
+    }
+
+    fn shipping_error(&self, id: ShardId, plan: &Plan) -> Option<String> {
+        let shipping = plan.rungs.get(&id) == Some(&Rung::Shipping);
+        self.shippers.error(id).filter(|_| shipping)
     }
 
     fn state_name(&self, id: ShardId, condition: Condition, plan: &Plan) -> &'static str {
@@ -199,6 +236,7 @@ impl Cycle {
                 .map(|shard| ShownShard {
                     name: shard.endpoint.id.to_string(),
                     engine: shard.engine,
+                    state: shard.state,
                     series: shard.series,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
                 })
@@ -213,6 +251,12 @@ fn engine_word(condition: Condition, current: Option<&ReportResponse>) -> &'stat
         Condition::Starting { .. } => "starting",
         _ => engine_name(current),
     }
+}
+
+/// Whether a shard has a target with the labels that it has now.
+pub(super) fn is_as_found(held: &Target, found: &FoundTarget) -> bool {
+    let held_labels = held.labels.iter().map(|label| (label.name.as_str(), label.value.as_str()));
+    *held.job == *found.job && held_labels.eq(found.target.labels.iter())
 }
 
 fn to_proto(state: State) -> TargetState {

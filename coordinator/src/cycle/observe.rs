@@ -13,10 +13,9 @@ use super::{Cycle, Track};
 use crate::Error;
 use crate::detect::{Detector, Engine, Look};
 use crate::explore::Trial;
+use crate::found::names::Memory;
 use crate::found::{self, Found};
-use crate::plan::{
-    Holding, ShardId, ShardLife, ShardView, Shipped, Size, Snapshot, State, TargetView,
-};
+use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, TargetView};
 
 /// The size of a target that did not answer, where its job has no other.
 const SMALL: u64 = 1_000;
@@ -50,8 +49,10 @@ impl Cycle {
         self.found_in = Some(Arc::clone(&groups));
         let config = Arc::clone(&self.config);
         let mut complete = std::mem::take(&mut self.complete);
+        let (before, waiting) = (Arc::clone(&self.found), self.naming.waiting.clone());
         let find = move || {
-            let found = found::find(&config, &groups, &mut complete);
+            let memory = Memory::of(&config, before.targets.iter(), &waiting);
+            let found = found::find(&config, &groups, &mut complete, &before, &memory);
             (found, complete)
         };
         match tokio::task::spawn_blocking(find).await {
@@ -59,6 +60,7 @@ impl Cycle {
                 self.complete = complete;
                 self.teller.tell_found(&self.found, &found);
                 self.found = Arc::new(found);
+                self.forget_names();
             }
             Err(panic) => error!(error = %panic, "relabelling failed, the targets stay"),
         }
@@ -76,6 +78,7 @@ impl Cycle {
                 error!(shard = %endpoint.id, error = %svc::chain(&cause), "shard cannot be spoken to");
                 false
             });
+            self.shippers.ensure(endpoint.id, endpoint.shipper.as_deref());
             match self.tracks.entry(endpoint.id) {
                 // At its new address it has said nothing yet.
                 Entry::Occupied(mut track) => track.get_mut().known &= !renewed,
@@ -84,6 +87,7 @@ impl Cycle {
                         detector: Detector::new(now),
                         known: endpoint.fresh,
                         looked_at: 0,
+                        deaf_since: None,
                     });
                 }
             }
@@ -91,6 +95,7 @@ impl Cycle {
         let fleet = Arc::clone(&self.fleet);
         let exists = |id| fleet.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).is_ok();
         self.agents.retain(exists);
+        self.shippers.retain(exists);
         self.tracks.retain(|id, _| exists(*id));
     }
 
@@ -164,6 +169,7 @@ impl Cycle {
             }
             let current = matches!(look, Look::Answered { .. });
             track.known |= current;
+            track.deaf_since = view.push_error.as_ref().and(track.deaf_since.or(Some(now)));
             if let Some(report) = report {
                 reports.insert(*id, Seen { report, current });
             }
@@ -248,8 +254,9 @@ impl Cycle {
                 known: track.known,
                 holdings: holdings.unwrap_or_default(),
                 life: ShardLife {
-                    shipped: Shipped::Nowhere,
+                    shipped: self.shippers.shipped(endpoint.id),
                     quarantined: track.detector.is_quarantined(),
+                    deaf_since: track.deaf_since,
                 },
             })
         });

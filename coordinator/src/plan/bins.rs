@@ -201,7 +201,12 @@ fn status(shard: &ShardView, quarantined: bool, limits: &Limits, now: i64) -> St
         Condition::Starting { .. } | Condition::EngineDown { .. } if quarantined => {
             quarantine::status(false)
         }
-        Condition::Ready => Status::Ready,
+        Condition::Ready => match shard.life.deaf_since {
+            None => Status::Ready,
+            // It scrapes what it has, but it can be given nothing.
+            Some(since) if within(since, limits.grace) => Status::Waiting,
+            Some(_) => Status::Shunned,
+        },
         Condition::Starting { .. } => Status::Waiting,
         Condition::EngineDown { since } | Condition::Unreachable { since } => trouble(since),
         // Its targets are scraped; others do not wait for its room.

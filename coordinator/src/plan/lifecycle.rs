@@ -24,6 +24,8 @@ pub struct ShardLife {
     pub shipped: Shipped,
     /// Its Prometheus crashes again and again: it takes nothing, and its load is spread over others.
     pub quarantined: bool,
+    /// Since when it has not taken what it was to hold, in milliseconds since the epoch.
+    pub deaf_since: Option<i64>,
 }
 
 /// Whether a shard's data is in the bucket.

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prost::Message;
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_client::CoordinationClient;
-use proto::coordination::{
-    AssignRequest, AssignResponse, ReportRequest, ReportResponse, Target, TargetReport,
-};
+use proto::coordination::{AssignResponse, ReportRequest, ReportResponse, TargetReport};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,17 +23,10 @@ use super::{believe, probe};
 use crate::Error;
 use crate::detect::Engine;
 use crate::plan::ShardId;
+use crate::shard::push::Push;
 
-/// An assignment on its way to a shard.
-#[derive(Debug)]
-pub(crate) struct Push {
-    pub(crate) epoch: u64,
-    pub(crate) version: u64,
-    pub(crate) config: Arc<promconf::Config>,
-    /// Whether the shard is known to have another configuration.
-    pub(crate) with_config: bool,
-    pub(crate) targets: Vec<Target>,
-}
+/// How often a push is sent again because the shard lacks what it builds on: once for the configuration, once for all.
+const RETRIES: usize = 2;
 
 /// How long the cycle waits for those that are usually quick. Whoever takes longer is seen in a later turn.
 pub(crate) const PROMPT: Duration = Duration::from_secs(1);
@@ -102,6 +95,8 @@ impl View {
             config_hash: push.config.hash.clone(),
             targets: targets.collect(),
             engine: report.engine.clone(),
+            stop: Some(push.stop.clone()),
+            protocol: report.protocol,
         }))
     }
 }
@@ -121,9 +116,16 @@ pub(crate) struct Agents {
     /// For what is asked of Prometheus itself; made with the first agent.
     http: Option<reqwest::Client>,
     tasks: JoinSet<()>,
+    /// What was sent as assignments.
+    pushed_bytes: Counter,
 }
 
 impl Agents {
+    /// None yet; `pushed_bytes` is to count what is sent as assignments.
+    pub(crate) fn new(pushed_bytes: Counter) -> Self {
+        Self { pushed_bytes, ..Self::default() }
+    }
+
     /// Starts the agent of a shard, anew when its address has changed. Whether it was.
     pub(crate) fn ensure(
         &mut self,
@@ -153,7 +155,8 @@ impl Agents {
         let prometheus = prometheus.map(str::to_owned);
         let (commands, received) = watch::channel(Command { prometheus, ..Command::default() });
         let (shown, view) = watch::channel(View::default());
-        let worker = Worker { client, http, timeout, received, shown };
+        let pushed_bytes = self.pushed_bytes.clone();
+        let worker = Worker { client, http, timeout, pushed_bytes, received, shown };
         self.tasks.spawn(worker.run().instrument(info_span!("agent", %shard)));
         let agent = Agent { address: address.to_owned(), commands, view };
         self.by_shard.insert(shard, agent);
@@ -206,6 +209,7 @@ struct Worker {
     client: CoordinationClient<Channel>,
     http: reqwest::Client,
     timeout: Duration,
+    pushed_bytes: Counter,
     received: watch::Receiver<Command>,
     shown: watch::Sender<View>,
 }
@@ -280,33 +284,52 @@ impl Worker {
     }
 
     async fn send(&mut self, push: &Push) -> Result<(), String> {
-        let mut response = self.call(push, push.with_config).await?;
-        if response.outcome() == Outcome::NeedConfig {
-            response = self.call(push, true).await?;
+        let (mut with_config, mut whole) = (push.with_config, false);
+        let mut response = self.call(push, with_config, whole).await?;
+        for _ in 0..RETRIES {
+            match response.outcome() {
+                Outcome::NeedConfig => with_config = true,
+                Outcome::NeedWhole => whole = true,
+                _ => break,
+            }
+            response = self.call(push, with_config, whole).await?;
         }
+        let digest = push.digest();
         match response.outcome() {
+            Outcome::Applied | Outcome::Unchanged if ![0, digest].contains(&response.digest) => {
+                Err("it says that it took other targets than it was sent".to_owned())
+            }
             Outcome::Applied | Outcome::Unchanged => Ok(()),
             Outcome::RefusedStale => Err(format!(
                 "it refused epoch {} version {}: it has epoch {} version {}",
                 push.epoch, push.version, response.epoch, response.version
             )),
             Outcome::NeedConfig => Err("it asked again for the configuration it was sent".into()),
+            Outcome::NeedWhole => Err("it asked again for everything it was sent".into()),
+            Outcome::PartTaken => Err("it waits for parts that there are not".into()),
             Outcome::Unspecified => Err("it answered with no outcome".into()),
         }
     }
 
-    async fn call(&mut self, push: &Push, with_config: bool) -> Result<AssignResponse, String> {
-        let config = if with_config { push.config.text.clone().into() } else { Default::default() };
-        let request = Request::new(AssignRequest {
-            epoch: push.epoch,
-            version: push.version,
-            config,
-            config_hash: push.config.hash.clone(),
-            targets: push.targets.clone(),
-        });
-        let answer = tokio::time::timeout(self.timeout, self.client.assign(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(self.late()));
-        answer.map(tonic::Response::into_inner).map_err(|status| describe(&status))
+    /// Sends a push, and returns the answer to its last message, or to the first one that ended it.
+    async fn call(
+        &mut self,
+        push: &Push,
+        with_config: bool,
+        whole: bool,
+    ) -> Result<AssignResponse, String> {
+        let mut last = AssignResponse::default();
+        for message in push.messages(with_config, whole) {
+            self.pushed_bytes.inc_by(message.encoded_len() as u64);
+            let request = Request::new(message);
+            let answer = tokio::time::timeout(self.timeout, self.client.assign(request)).await;
+            let answer = answer.unwrap_or_else(|_| Err(self.late()));
+            last = answer.map(tonic::Response::into_inner).map_err(|status| describe(&status))?;
+            if last.outcome() != Outcome::PartTaken {
+                break;
+            }
+        }
+        Ok(last)
     }
 
     fn late(&self) -> Status {

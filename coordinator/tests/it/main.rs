@@ -4,7 +4,11 @@
 
 mod api;
 mod assignment;
+mod detector;
 mod fake;
 mod faults;
+mod identity;
+mod isolation;
 mod reload;
+mod stop_scrape;
 mod system;
