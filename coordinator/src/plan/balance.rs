@@ -31,6 +31,7 @@ impl Planner<'_> {
         if self.bins.len() == self.existing && self.is_fine_grained() {
             self.level_out(&mut allowance, budget, plan);
         }
+        self.part(&mut allowance, budget, plan);
         plan.history.balanced.insert(self.group, (allowance.thousandths, self.now));
     }
 
@@ -78,6 +79,10 @@ impl Planner<'_> {
                 let at =
                     if sufficient < fitting { Some(sufficient) } else { fitting.checked_sub(1) };
                 let Some(at) = at.filter(|_| to != from) else { break };
+                if self.has_copy_at(candidates[at].1, to) {
+                    candidates.remove(at);
+                    continue;
+                }
                 if budget.is_spent() || !allowance.take() {
                     return;
                 }
@@ -129,7 +134,7 @@ impl Planner<'_> {
 
 /// How many moves a group may still begin for balance.
 #[derive(Debug)]
-struct Allowance {
+pub(super) struct Allowance {
     thousandths: u64,
 }
 
@@ -146,7 +151,7 @@ impl Allowance {
         Self { thousandths }
     }
 
-    fn take(&mut self) -> bool {
+    pub(super) fn take(&mut self) -> bool {
         let rest = self.thousandths.checked_sub(1_000);
         self.thousandths = rest.unwrap_or(self.thousandths);
         rest.is_some()

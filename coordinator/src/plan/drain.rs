@@ -63,7 +63,8 @@ impl Planner<'_> {
         let mut rooms = Vec::new();
         for (load, target) in leaving {
             let (reach, fit) = (Reach::Ready, self.fit());
-            if let Some(to) = shelves.choose(Wish { load, not: None, reach, mirror: None, fit }) {
+            let copies = self.copies.of(target);
+            if let Some(to) = shelves.choose(Wish { load, not: None, reach, copies, fit }) {
                 shelves.reserve(to, load);
                 places.push(Wanted { target, load, from, to });
                 continue;

@@ -43,7 +43,8 @@ impl Planner<'_> {
                 continue;
             }
             let (not, reach, fit) = (Some(at), Reach::Ready, Fit::Spread);
-            let wish = Wish { load: small, not, reach, mirror: None, fit };
+            let copies = self.copies.of(target);
+            let wish = Wish { load: small, not, reach, copies, fit };
             if let Some(to) = shelves.choose(wish) {
                 shelves.reserve(to, small);
                 first.push(Wanted { target, load: small, from: at, to });

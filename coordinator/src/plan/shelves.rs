@@ -81,13 +81,13 @@ pub(super) enum Fit {
 
 /// A load in search of a place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct Wish<'a> {
     pub(super) load: u64,
     /// The bin that it comes from.
     pub(super) not: Option<usize>,
     pub(super) reach: Reach,
-    /// The bin that the first group has chosen.
-    pub(super) mirror: Option<usize>,
+    /// Where other groups have it: its ordinals are the last choice.
+    pub(super) copies: &'a [(u64, u32)],
     pub(super) fit: Fit,
 }
 
@@ -155,18 +155,34 @@ impl Shelves {
         }
     }
 
-    /// The best bin for a load: the first group's choice, else ready ones first, of those the one that fits as wished,
-    /// of equals the lowest ordinal. A load that exceeds every bin gets an empty one.
-    pub(super) fn choose(&self, wish: Wish) -> Option<usize> {
-        let classes = || CLASSES.iter().filter(|class| wish.reach.allows(**class));
-        let allowed = |index: &usize| Some(*index) != wish.not;
-        if let Some(mirror) = wish.mirror.filter(allowed) {
-            let key = self.bins.get(mirror).copied().flatten();
-            let fits = |key: Key| key.room >= wish.load && wish.reach.allows(key.class);
-            if key.is_some_and(fits) {
-                return Some(mirror);
-            }
-        }
+    /// The best bin for a load: ready ones first, of those the one that fits as wished, of equals the lowest ordinal. A
+    /// load that exceeds every bin gets an empty one. Ordinals where other groups have it come last, but nothing is
+    /// waited for, and no draining stopped, for their sake.
+    pub(super) fn choose(&self, wish: Wish<'_>) -> Option<usize> {
+        let here = |index: &usize| Some(*index) != wish.not;
+        let elsewhere = |index: &usize| {
+            let ordinal = u32::try_from(*index).unwrap_or(u32::MAX);
+            here(index) && wish.copies.iter().all(|(_, copy)| *copy != ordinal)
+        };
+        let fresh = |(draining, status): &Class| {
+            !draining && matches!(status, Status::Ready | Status::Wanted)
+        };
+        let apart = if wish.copies.is_empty() {
+            None
+        } else {
+            self.choose_of(wish, fresh, elsewhere)
+        };
+        apart.or_else(|| self.choose_of(wish, |_| true, here))
+    }
+
+    fn choose_of(
+        &self,
+        wish: Wish<'_>,
+        of: impl Fn(&Class) -> bool,
+        allowed: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        let classes =
+            || CLASSES.iter().filter(|class| wish.reach.allows(**class)).filter(|class| of(class));
         if wish.fit == Fit::Spread {
             let emptiest = classes().find_map(|class| {
                 let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
