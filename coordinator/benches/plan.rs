@@ -12,6 +12,7 @@ use coordinator::plan::{
     Condition, History, Holding, LifeLimits, Limits, Plan, ShardId, ShardLife, ShardView, Size,
     Snapshot, State, TargetView, plan,
 };
+use rustix::time::{ClockId, clock_gettime};
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 const TARGETS_PER_SHARD: usize = 500;
@@ -49,7 +50,7 @@ fn measure(targets: usize, groups: u32) -> anyhow::Result<f64> {
         groups,
         ..Snapshot::default()
     };
-    let (first, placed) = timed(|| plan(&seen, &limits, &History::default(), NOW))?;
+    let (first, placed) = timed(|| plan(&seen, &limits, &History::default(), NOW));
     anyhow::ensure!(placed.unassigned.is_empty(), "{} not placed", placed.unassigned.len());
     anyhow::ensure!(placed.placed.len() == targets * groups as usize, "not everything placed");
     hand_over(&mut seen, &placed, &job);
@@ -58,7 +59,7 @@ fn measure(targets: usize, groups: u32) -> anyhow::Result<f64> {
     anyhow::ensure!(history.moves.is_empty());
     let mut best = f64::MAX;
     for _ in 0..RUNS {
-        let (seconds, at_rest) = timed(|| plan(&seen, &limits, &history, NOW + 10_000))?;
+        let (seconds, at_rest) = timed(|| plan(&seen, &limits, &history, NOW + 10_000));
         let still = at_rest.moves.is_empty() && at_rest.placed.is_empty();
         anyhow::ensure!(
             still,
@@ -144,16 +145,15 @@ fn hand_over(seen: &mut Snapshot, placed: &Plan, job: &Arc<str>) {
 }
 
 /// Seconds of this thread on a CPU, and the answer: how busy the machine is does not matter.
-fn timed<T>(work: impl FnOnce() -> T) -> anyhow::Result<(f64, T)> {
-    let before = on_cpu()?;
+fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let before = on_cpu();
     let answer = work();
-    Ok((on_cpu()? - before, answer))
+    (on_cpu() - before, answer)
 }
 
-fn on_cpu() -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(nanoseconds / 1e9)
+fn on_cpu() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn resident() -> anyhow::Result<u64> {
