@@ -19,7 +19,7 @@ const FILL_TO: u64 = 90;
 const RELIEVE_TO: u64 = 95;
 
 /// A shard is drained only when the others stay below this share of their capacity, in percent.
-const DRAIN_TO: u64 = 80;
+const DRAIN_TO: u64 = 90;
 
 /// Checked settings.
 #[derive(Debug, Clone)]

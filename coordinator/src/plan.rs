@@ -2,8 +2,8 @@
 //!
 //! [`plan`] takes what was seen ([`Snapshot`]), the operator's bounds ([`Limits`]) and what the planner itself left
 //! behind last time ([`History`]), and says what every shard is to hold. The same input gives the same plan; a plan
-//! that was carried out and is asked for again changes nothing. Each replica group is planned alone; a later group
-//! takes the ordinals of the first one where they have room.
+//! that was carried out and is asked for again changes nothing. Each replica group is planned by itself, with
+//! an eye on where the others have a target: on other ordinals where there is room.
 //!
 //! Loads are in series: what a scrape leaves after metric relabelling plus the five series that Prometheus itself
 //! adds per target (`up`, `scrape_duration_seconds`, `scrape_samples_scraped`,
@@ -11,12 +11,15 @@
 
 mod balance;
 mod bins;
+mod copies;
 mod decision;
+mod drain;
 mod group;
 mod lifecycle;
 mod quarantine;
 mod reconcile;
 mod relieve;
+mod room;
 mod scale;
 mod shelves;
 #[cfg(test)]
@@ -28,6 +31,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use copies::Copies;
 pub use decision::{Decision, MovePhase, MoveReport, Reason, WhyMoved};
 pub use lifecycle::{LifeLimits, Rung, ShardLife, Shipped};
 
@@ -209,6 +213,8 @@ pub struct History {
     pub scaled: BTreeMap<u32, (u32, i64)>,
     /// What is left of the moves that may begin, in thousandths, and when it was last topped up.
     budget: Option<(u64, i64)>,
+    /// The same, for balance, by group.
+    balanced: BTreeMap<u32, (u64, i64)>,
 }
 
 /// A move under way.
@@ -270,20 +276,14 @@ pub struct Unassigned {
 pub fn plan(seen: &Snapshot, limits: &Limits, history: &History, now: i64) -> Plan {
     let mut plan = Plan::default();
     let mut budget = Budget::refilled(history.budget, limits, now);
-    let mut mirror = Placement::new();
     for group in 0..seen.groups {
-        group::Planner::new(seen, limits, history, now, group, &mirror).run(&mut budget, &mut plan);
-        if group == 0 && seen.groups > 1 {
-            mirror = group::placement(&plan, group);
-        }
+        let copies = Copies::of_others(seen, &plan, group);
+        group::Planner::new(seen, limits, history, now, group, &copies).run(&mut budget, &mut plan);
     }
     plan.history.budget = Some((budget.thousandths, now));
     plan.busy |= plan.moves.iter().any(|report| report.phase.is_begun());
     plan
 }
-
-/// Where the first group has each target: target and ordinal, ascending.
-type Placement = Vec<(u64, u32)>;
 
 /// How many moves may begin: a bucket that fills by the minute and holds ten seconds' worth, one at least.
 #[derive(Debug)]

@@ -2,19 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coordinator::plan::{SERIES_PER_SCRAPE, State};
+use coordinator::plan::{Desired, SERIES_PER_SCRAPE, State};
 
 use super::trace::{INTERVAL, STEP, Trace, mix};
 
 /// How long a new shard takes to come up.
 const STARTUP: i64 = 40;
 
+/// A shard that has been away for longer is no use to anybody.
+const LOST: i64 = 120;
+
 /// What a shard holds of a target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) state: State,
     pub(crate) scrapes: u64,
+    /// Successful ones in a row.
+    pub(crate) good: u64,
 }
+
+impl Held {
+    pub(crate) fn new(state: State) -> Self {
+        Self { state, scrapes: 0, good: 0 }
+    }
+}
+
+/// Epoch and version of a push.
+pub(crate) type Number = (u64, u64);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Shard {
@@ -22,9 +36,33 @@ pub(crate) struct Shard {
     /// Since when it has been away.
     pub(crate) down: Option<i64>,
     pub(crate) held: BTreeMap<u64, Held>,
+    /// The last push that it took: older ones are refused.
+    pub(crate) taken: Number,
+    /// A push that comes after the next one.
+    pub(crate) late: Option<(Number, Vec<Desired>)>,
 }
 
 impl Shard {
+    fn new(born: i64) -> Self {
+        Self { born, down: None, held: BTreeMap::new(), taken: (0, 0), late: None }
+    }
+
+    /// As the sidecar does: what is newer than what it has is applied in full, anything else refused.
+    pub(crate) fn assign(&mut self, number: Number, desired: &[Desired]) -> bool {
+        if number <= self.taken {
+            return false;
+        }
+        self.taken = number;
+        let before = std::mem::take(&mut self.held);
+        let take_over = |desired: &Desired| {
+            let held = before.get(&desired.target).copied();
+            let held = held.unwrap_or(Held::new(desired.state));
+            (desired.target, Held { state: desired.state, ..held })
+        };
+        self.held = desired.iter().map(take_over).collect();
+        true
+    }
+
     pub(crate) fn is_up(&self, now: i64) -> bool {
         self.down.is_none() && now - self.born >= STARTUP
     }
@@ -54,17 +92,39 @@ pub(crate) struct Marks {
     pub(crate) overload: u64,
     pub(crate) shard_steps: u64,
     pub(crate) bound_steps: u64,
-    /// Most shards beyond the bound at any time.
+    /// Most shards beyond the bound at any time, not counting lost ones, and counting them.
     pub(crate) beyond: i64,
+    pub(crate) beyond_with_lost: i64,
+    /// How many looks found one more than the bound and one, not counting lost ones.
+    pub(crate) too_many: u64,
+}
+
+impl Marks {
+    /// Adds those of another run.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.missed += other.missed;
+        self.missed_by_crash += other.missed_by_crash;
+        self.scrapes += other.scrapes;
+        self.duplicate += other.duplicate;
+        self.moved += other.moved;
+        self.first_waits.0 += other.first_waits.0;
+        self.first_waits.1 += other.first_waits.1;
+        self.imbalance.extend(other.imbalance);
+        self.overload += other.overload;
+        self.shard_steps += other.shard_steps;
+        self.bound_steps += other.bound_steps;
+        self.beyond = self.beyond.max(other.beyond);
+        self.beyond_with_lost = self.beyond_with_lost.max(other.beyond_with_lost);
+        self.too_many += other.too_many;
+    }
 }
 
 const NOBODY: usize = usize::MAX;
 
 impl Fleet {
     pub(crate) fn new(shards: usize) -> Self {
-        let shard = Shard { born: -1_000, down: None, held: BTreeMap::new() };
         Self {
-            shards: vec![shard; shards],
+            shards: vec![Shard::new(-1_000); shards],
             scraped: Vec::new(),
             owner: Vec::new(),
             marks: Marks::default(),
@@ -74,7 +134,7 @@ impl Fleet {
     pub(crate) fn resize(&mut self, count: usize, now: i64) {
         self.shards.truncate(count);
         while self.shards.len() < count {
-            self.shards.push(Shard { born: now, down: None, held: BTreeMap::new() });
+            self.shards.push(Shard::new(now));
         }
     }
 
@@ -117,6 +177,12 @@ impl Fleet {
                 }
                 let Some(target) = trace.targets.get(*id) else { continue };
                 held.scrapes += 1;
+                // Some shards cannot reach some targets, which shows when they are to take them over.
+                if held.state == State::Joining && mix(*id ^ ((ordinal as u64) << 32)) % 500 == 0 {
+                    held.good = 0;
+                    continue;
+                }
+                held.good += 1;
                 self.marks.scrapes += 1;
                 let (last, excused) = std::mem::replace(&mut self.scraped[at], (now, false));
                 if last == i64::MIN {
@@ -165,23 +231,31 @@ impl Fleet {
         self.shards.iter().map(owned).collect()
     }
 
-    /// Takes the measure of the shards. `idle` are those that are being emptied.
+    /// Takes the measure of the shards. `idle` is the one that is being emptied. Max/mean is over the shards that are up,
+    /// hold something and are not being emptied, each with what it owns or is about to own.
     pub(crate) fn measure(&mut self, trace: &Trace, capacity: u64, fill: u64, idle: Option<usize>) {
         let loads = self.loads(trace);
-        let serving: Vec<u64> = loads
-            .iter()
-            .enumerate()
-            .filter(|(ordinal, load)| Some(*ordinal) != idle && **load > 0)
-            .map(|(_, load)| *load)
+        let shards = loads.iter().zip(&self.shards).enumerate();
+        let serving: Vec<u64> = shards
+            .filter(|(ordinal, (load, shard))| {
+                Some(*ordinal) != idle && **load > 0 && shard.is_up(trace.now)
+            })
+            .map(|(_, (load, _))| *load)
             .collect();
         let (sum, max) = (serving.iter().sum::<u64>(), serving.iter().max().copied().unwrap_or(0));
         if sum > 0 {
             self.marks.imbalance.push(max as f64 * serving.len() as f64 / sum as f64);
         }
-        self.marks.overload += loads.iter().filter(|load| **load > capacity).count() as u64;
+        let up = loads.iter().zip(&self.shards).filter(|(_, shard)| shard.is_up(trace.now));
+        self.marks.overload += up.filter(|(load, _)| **load > capacity).count() as u64;
         let bound = trace.load().div_ceil(capacity * fill / 100);
         self.marks.shard_steps += loads.len() as u64;
         self.marks.bound_steps += bound;
-        self.marks.beyond = self.marks.beyond.max(loads.len() as i64 - bound as i64);
+        let is_lost = |shard: &&Shard| shard.down.is_some_and(|since| trace.now - since > LOST);
+        let lost = self.shards.iter().filter(is_lost).count() as i64;
+        let beyond = loads.len() as i64 - bound as i64;
+        self.marks.beyond = self.marks.beyond.max(beyond - lost);
+        self.marks.beyond_with_lost = self.marks.beyond_with_lost.max(beyond);
+        self.marks.too_many += u64::from(beyond - lost > 1);
     }
 }

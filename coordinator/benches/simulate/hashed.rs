@@ -1,5 +1,5 @@
 //! Rules that do not know series: hashmod, a ring of virtual nodes, the fewest targets. Someone else decides how many
-//! shards there are, by the fullest one; shards pick their lists up by polling.
+//! shards there are, and always knows how many suffice; shards pick their lists up by polling.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,9 @@ use super::trace::{INTERVAL, STEP, Trace, mix};
 /// A shard that is away for longer gives its targets up, where the rule knows of shards at all.
 const GRACE: i64 = 30;
 const VIRTUAL_NODES: u64 = 512;
-/// How often somebody looks at how full the fullest shard is.
-const SCALING: i64 = 600;
+/// How often somebody looks at how many shards suffice, and how long fewer must do before one goes.
+const SCALING: i64 = 60;
+const MAX_IDLE: i64 = 600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -25,15 +26,19 @@ pub(crate) struct Hashed {
     pub(crate) fleet: Fleet,
     rule: Rule,
     capacity: u64,
+    fill: u64,
+    /// Since when fewer shards would do.
+    spare_since: i64,
     /// Who is to scrape what.
     owners: BTreeMap<u64, usize>,
     members: Vec<usize>,
 }
 
 impl Hashed {
-    pub(crate) fn new(rule: Rule, capacity: u64, shards: usize) -> Self {
+    pub(crate) fn new(rule: Rule, capacity: u64, fill: u64, shards: usize) -> Self {
         let (owners, members) = (BTreeMap::new(), Vec::new());
-        Self { fleet: Fleet::new(shards), rule, capacity, owners, members }
+        let fleet = Fleet::new(shards);
+        Self { fleet, rule, capacity, fill, spare_since: 0, owners, members }
     }
 
     pub(crate) fn step_without_scaling(&mut self, trace: &Trace) {
@@ -127,23 +132,21 @@ impl Hashed {
                 continue;
             }
             let list = lists.remove(&at).unwrap_or_default();
-            let held = Held { state: State::Active, scrapes: 0 };
+            let held = Held::new(State::Active);
             shard.held = list.into_iter().map(|id| (id, held)).collect();
         }
     }
 
+    /// As if an autoscaler knew the load: as many shards as the bound says, fewer only after the idle time.
     fn scale(&mut self, trace: &Trace) {
-        let loads = self.fleet.loads(trace);
-        let (max, sum) = (loads.iter().max().copied().unwrap_or(0), loads.iter().sum::<u64>());
-        let count = loads.len() as u64;
-        let whole = self.fleet.shards.iter().all(|shard| shard.is_up(trace.now));
-        if whole && max > self.capacity {
-            self.fleet.resize(loads.len() + 1, trace.now);
-        } else if whole
-            && max < self.capacity * 6 / 10
-            && sum * 10 < (count - 1) * self.capacity * 5
-        {
-            self.fleet.resize(loads.len() - 1, trace.now);
+        let bound = trace.load().div_ceil(self.capacity * self.fill / 100) as usize;
+        let count = self.fleet.shards.len();
+        if bound >= count {
+            self.spare_since = trace.now;
+            self.fleet.resize(bound, trace.now);
+        } else if trace.now - self.spare_since >= MAX_IDLE {
+            self.spare_since = trace.now;
+            self.fleet.resize(count - 1, trace.now);
         }
     }
 }

@@ -96,7 +96,7 @@ impl Kvass {
         if let Some(held) = self.fleet.shards[from].held.get_mut(&id) {
             held.state = State::Leaving;
         }
-        self.fleet.shards[to].held.insert(id, Held { state: State::Active, scrapes: 0 });
+        self.fleet.shards[to].held.insert(id, Held::new(State::Active));
         loads[from] -= load.min(loads[from]);
         loads[to] += load;
     }
@@ -130,7 +130,7 @@ impl Kvass {
             }
             match self.first_fit(load, changeable, loads, None) {
                 Some(to) => {
-                    let held = Held { state: State::Active, scrapes: 0 };
+                    let held = Held::new(State::Active);
                     self.fleet.shards[to].held.insert(id, held);
                     loads[to] += load;
                 }

@@ -10,7 +10,7 @@ use coordinator::plan::{
 };
 
 use super::fleet::{Fleet, Held};
-use super::trace::{JOBS, STEP, Trace};
+use super::trace::{JOBS, STEP, Trace, mix};
 
 pub(crate) struct Ours {
     pub(crate) fleets: Vec<Fleet>,
@@ -18,7 +18,13 @@ pub(crate) struct Ours {
     history: History,
     jobs: Vec<Arc<str>>,
     last_moved: i64,
+    epoch: u64,
+    version: u64,
 }
+
+/// Of a thousand pushes so many are lost, and so many come after the next one.
+const LOST: u64 = 3;
+const LATE: u64 = 3;
 
 pub(crate) fn limits(capacity: u64) -> Limits {
     Limits {
@@ -33,7 +39,7 @@ pub(crate) fn limits(capacity: u64) -> Limits {
         moves_per_minute: 600,
         fill_to: 90,
         relieve_to: 95,
-        drain_to: 80,
+        drain_to: 90,
         life: LifeLimits::default(),
     }
 }
@@ -47,6 +53,8 @@ impl Ours {
             history: History::default(),
             jobs: (0..JOBS).map(|job| Arc::from(format!("job-{job}"))).collect(),
             last_moved: 0,
+            epoch: 1,
+            version: 0,
         }
     }
 
@@ -56,6 +64,7 @@ impl Ours {
         }
         if trace.restarted {
             self.history = History::default();
+            (self.epoch, self.version) = (self.epoch + 1, 0);
         }
         if trace.now >= trace.coordinator_back {
             self.turn(trace);
@@ -90,12 +99,17 @@ impl Ours {
             if !shard.is_up(trace.now) {
                 continue;
             }
-            let before = std::mem::take(&mut shard.held);
-            let take_over = |desired: &coordinator::plan::Desired| {
-                let scrapes = before.get(&desired.target).map_or(0, |held| held.scrapes);
-                (desired.target, Held { state: desired.state, scrapes })
-            };
-            shard.held = desired.iter().map(take_over).collect();
+            self.version += 1;
+            let number = (self.epoch, self.version);
+            let late = shard.late.take();
+            match mix(trace.now as u64 ^ (self.version << 32)) % 1_000 {
+                fate if fate < LOST => {}
+                fate if fate < LOST + LATE => shard.late = Some((number, desired.clone())),
+                _ => assert!(shard.assign(number, desired), "a push in order is taken"),
+            }
+            if let Some((number, desired)) = late {
+                shard.assign(number, &desired);
+            }
         }
         for (fleet, count) in self.fleets.iter_mut().zip(&plan.shard_counts) {
             fleet.resize(*count as usize, trace.now);
@@ -137,8 +151,8 @@ impl Ours {
                 state: held.state,
                 series: trace.targets.get(*id).map_or(0, |target| target.series),
                 scrapes: held.scrapes,
-                good_scrapes: held.scrapes,
-                down: false,
+                good_scrapes: held.good,
+                down: held.scrapes > 0 && held.good == 0,
             };
             let capacity = self.limits.max_series;
             let holdings = shard.held.iter().map(holding).collect();

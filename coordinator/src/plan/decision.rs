@@ -93,6 +93,8 @@ pub enum WhyMoved {
     Balance { load: u64, mean: u64 },
     /// The shard's Prometheus crashes again and again.
     Quarantine,
+    /// Another replica group has it on the same ordinal.
+    SameOrdinal,
 }
 
 impl fmt::Display for WhyMoved {
@@ -103,6 +105,7 @@ impl fmt::Display for WhyMoved {
             }
             Self::Drain => write!(f, "the shard is being drained"),
             Self::Quarantine => write!(f, "the shard is in quarantine"),
+            Self::SameOrdinal => write!(f, "another group has it on the same ordinal"),
             Self::Balance { load, mean } => {
                 write!(f, "the shard holds {load} series, {mean} would be its fair share")
             }

@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use super::Copies;
 use super::bins::{Bin, Status, share};
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::quarantine;
-use super::shelves::{Fit, Reach, Shelves, Wish};
+use super::shelves::{Fit, Reach, Shelves, Wish, level};
 use super::{
-    Budget, History, Limits, Move, Placement, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved,
+    Budget, History, Limits, Move, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved,
 };
 
 /// Targets are fine-grained when a shard takes that many of the mean size or more. Only then can shards be equally
@@ -22,8 +23,8 @@ pub(super) struct Planner<'a> {
     pub(super) history: &'a History,
     pub(super) now: i64,
     pub(super) group: u32,
-    /// Where the first group has put each target.
-    mirror: &'a Placement,
+    /// Where the other groups have each target.
+    pub(super) copies: &'a Copies,
     pub(super) bins: Vec<Bin>,
     /// How many of the bins exist.
     pub(super) existing: usize,
@@ -39,6 +40,8 @@ pub(super) struct Planner<'a> {
     pub(super) failed: BTreeSet<u64>,
     /// Targets and load that made shards wanted.
     need: (usize, u64),
+    /// The smallest capacity among the bins.
+    smallest: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -48,7 +51,7 @@ impl<'a> Planner<'a> {
         history: &'a History,
         now: i64,
         group: u32,
-        mirror: &'a Placement,
+        copies: &'a Copies,
     ) -> Self {
         let mut bins: Vec<Bin> = seen
             .shards
@@ -62,13 +65,14 @@ impl<'a> Planner<'a> {
             bin.drained = history.drained.contains(&bin.id);
         }
         let existing = bins.len();
+        let smallest = bins.iter().map(|bin| bin.capacity).min().unwrap_or(limits.max_series);
         let mut planner = Self {
             seen,
             limits,
             history,
             now,
             group,
-            mirror,
+            copies,
             bins,
             existing,
             total: (0, 0),
@@ -77,6 +81,7 @@ impl<'a> Planner<'a> {
             stranded: Vec::new(),
             failed: BTreeSet::new(),
             need: (0, 0),
+            smallest,
         };
         planner.shut_shipped();
         planner
@@ -108,9 +113,7 @@ impl<'a> Planner<'a> {
     /// Whether targets are small enough for shards to be equally full.
     pub(super) fn is_fine_grained(&self) -> bool {
         let (targets, load) = self.total;
-        let smallest = self.bins.iter().map(|bin| bin.capacity).min();
-        let smallest = smallest.unwrap_or(self.limits.max_series);
-        targets > 0 && load.saturating_mul(FINE_GRAIN) <= smallest.saturating_mul(targets)
+        targets > 0 && load.saturating_mul(FINE_GRAIN) <= self.smallest.saturating_mul(targets)
     }
 
     pub(super) fn refuse(&self, plan: &mut Plan, target: u64, reason: Reason) {
@@ -178,7 +181,21 @@ impl<'a> Planner<'a> {
 
     /// The bins by their room, when they may be filled to that many percent.
     pub(super) fn shelves(&self, percent: u64) -> Shelves {
-        Shelves::new(&self.bins, percent, self.limits.relieve_to.min(percent))
+        Shelves::new(&self.bins, percent, self.comfortable().min(percent * 10_000))
+    }
+
+    /// How full a bin may become before a lesser one is better, in millionths. While shards are being added those that
+    /// are there take no more than their fair share, or a hundredth more than what the fullest has anyhow.
+    fn comfortable(&self) -> u64 {
+        let brim = self.limits.relieve_to * 10_000;
+        if self.bins.len() == self.existing {
+            return brim;
+        }
+        let usable = self.bins.iter().filter(|bin| bin.is_usable());
+        let capacity: u64 = usable.map(|bin| bin.capacity).sum();
+        let ready = self.bins.iter().filter(|bin| bin.status == Status::Ready);
+        let fullest = ready.map(|bin| level(bin.committed, bin.capacity)).max().unwrap_or(0);
+        (level(self.total.1, capacity) * 102 / 100).max(fullest + 10_000).min(1_000_000)
     }
 
     /// How places are chosen.
@@ -212,8 +229,8 @@ impl<'a> Planner<'a> {
         load: u64,
         not: Option<usize>,
     ) -> Option<usize> {
-        let mirror = self.mirrored(target);
-        let wish = Wish { load, not, reach: Reach::Any, mirror, fit: self.fit() };
+        let copies = self.copies.of(target);
+        let wish = Wish { load, not, reach: Reach::Any, copies, fit: self.fit() };
         let index = match shelves.choose(wish) {
             Some(index) => index,
             None => {
@@ -228,14 +245,6 @@ impl<'a> Planner<'a> {
         Some(index)
     }
 
-    /// The bin of the ordinal that the first group has chosen.
-    fn mirrored(&self, target: u64) -> Option<usize> {
-        let at = self.mirror.binary_search_by_key(&target, |(target, _)| *target).ok()?;
-        let (_, ordinal) = self.mirror.get(at)?;
-        let index = usize::try_from(*ordinal).ok()?;
-        self.bins.get(index).is_some_and(|bin| bin.id.ordinal == *ordinal).then_some(index)
-    }
-
     fn open(&mut self) -> Option<usize> {
         let count = u32::try_from(self.bins.len()).ok()?;
         if !self.limits.scalable || count >= self.limits.max_shards {
@@ -244,6 +253,7 @@ impl<'a> Planner<'a> {
         let ordinal = self.bins.last().map_or(0, |bin| bin.id.ordinal + 1);
         let id = ShardId { group: self.group, ordinal };
         self.bins.push(Bin::wanted(id, self.limits.max_series));
+        self.smallest = self.smallest.min(self.limits.max_series);
         Some(self.bins.len() - 1)
     }
 
@@ -339,21 +349,6 @@ impl<'a> Planner<'a> {
             }
         }
     }
-}
-
-/// Where each target of a group is: target and ordinal, ascending.
-pub(super) fn placement(plan: &Plan, group: u32) -> Placement {
-    let bounds = ShardId { group, ordinal: 0 }..=ShardId { group, ordinal: u32::MAX };
-    let mut placement: Placement = plan
-        .shards
-        .range(bounds)
-        .flat_map(|(shard, desired)| {
-            let owned = desired.iter().filter(|desired| desired.state != State::Leaving);
-            owned.map(|desired| (desired.target, shard.ordinal))
-        })
-        .collect();
-    placement.sort_unstable();
-    placement
 }
 
 /// A move that is wanted.

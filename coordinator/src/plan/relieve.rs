@@ -40,10 +40,11 @@ impl Planner<'_> {
     fn relief(&mut self, from: usize, both: &mut Both) -> Vec<Wanted> {
         let capacity = self.bins[from].capacity;
         let comfortable = share(capacity, self.limits.relieve_to);
-        let (not, fit, mirror) = (Some(from), self.fit(), None);
+        let (not, fit) = (Some(from), self.fit());
         for (goal, shelves) in [comfortable, capacity].into_iter().zip(both.iter_mut()) {
-            let (wanted, sufficient) = self.pick(from, goal, |_, _, load| {
-                let wish = Wish { load, not, reach: Reach::Existing, mirror, fit };
+            let (wanted, sufficient) = self.pick(from, goal, |planner, target, load| {
+                let copies = planner.copies.of(target);
+                let wish = Wish { load, not, reach: Reach::Existing, copies, fit };
                 let to = shelves.choose(wish)?;
                 shelves.reserve(to, load);
                 Some(to)

@@ -25,7 +25,8 @@ const LOOKED_AT: usize = 8;
 pub(super) struct Shelves {
     /// How full a bin may become.
     percent: u64,
-    /// How full the emptiest bin may become before bins of a lesser class are better, where loads are spread.
+    /// How full the emptiest bin may become before bins of a lesser class are better, where loads are spread; in
+    /// millionths.
     comfortable: u64,
     bins: Vec<Option<Key>>,
     by_room: BTreeSet<(Class, u64, usize)>,
@@ -80,13 +81,13 @@ pub(super) enum Fit {
 
 /// A load in search of a place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct Wish<'a> {
     pub(super) load: u64,
     /// The bin that it comes from.
     pub(super) not: Option<usize>,
     pub(super) reach: Reach,
-    /// The bin that the first group has chosen.
-    pub(super) mirror: Option<usize>,
+    /// Where other groups have it: its ordinals are the last choice.
+    pub(super) copies: &'a [(u64, u32)],
     pub(super) fit: Fit,
 }
 
@@ -141,7 +142,9 @@ impl Shelves {
         if let Some(key) = old {
             self.by_room.remove(&(key.class, key.room, index));
             self.by_level.remove(&(key.class, key.level(), index));
-            self.empty.remove(&(key.class, Reverse(key.capacity), index));
+            if key.used == 0 {
+                self.empty.remove(&(key.class, Reverse(key.capacity), index));
+            }
         }
         if let Some(key) = new {
             self.by_room.insert((key.class, key.room, index));
@@ -152,24 +155,39 @@ impl Shelves {
         }
     }
 
-    /// The best bin for a load: the first group's choice, else ready ones first, of those the one that fits as wished,
-    /// of equals the lowest ordinal. A load that exceeds every bin gets an empty one.
-    pub(super) fn choose(&self, wish: Wish) -> Option<usize> {
-        let classes = || CLASSES.iter().filter(|class| wish.reach.allows(**class));
-        let allowed = |index: &usize| Some(*index) != wish.not;
-        if let Some(mirror) = wish.mirror.filter(allowed) {
-            let key = self.bins.get(mirror).copied().flatten();
-            let fits = |key: Key| key.room >= wish.load && wish.reach.allows(key.class);
-            if key.is_some_and(fits) {
-                return Some(mirror);
-            }
-        }
+    /// The best bin for a load: ready ones first, of those the one that fits as wished, of equals the lowest ordinal. A
+    /// load that exceeds every bin gets an empty one. Ordinals where other groups have it come last, but nothing is
+    /// waited for, and no draining stopped, for their sake.
+    pub(super) fn choose(&self, wish: Wish<'_>) -> Option<usize> {
+        let here = |index: &usize| Some(*index) != wish.not;
+        let elsewhere = |index: &usize| {
+            let ordinal = u32::try_from(*index).unwrap_or(u32::MAX);
+            here(index) && wish.copies.iter().all(|(_, copy)| *copy != ordinal)
+        };
+        let fresh = |(draining, status): &Class| {
+            !draining && matches!(status, Status::Ready | Status::Wanted)
+        };
+        let apart = if wish.copies.is_empty() {
+            None
+        } else {
+            self.choose_of(wish, fresh, elsewhere)
+        };
+        apart.or_else(|| self.choose_of(wish, |_| true, here))
+    }
+
+    fn choose_of(
+        &self,
+        wish: Wish<'_>,
+        of: impl Fn(&Class) -> bool,
+        allowed: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        let classes =
+            || CLASSES.iter().filter(|class| wish.reach.allows(**class)).filter(|class| of(class));
         if wish.fit == Fit::Spread {
-            let comfortable = level(self.comfortable, 100);
             let emptiest = classes().find_map(|class| {
-                let from = (*class, 0, 0)..(*class, comfortable, 0);
+                let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
                 let mut first = self.by_level.range(from).take(LOOKED_AT);
-                first.find(|(_, _, index)| allowed(index) && self.has_room(*index, wish.load))
+                first.find(|(_, _, index)| allowed(index) && self.is_comfortable(*index, wish.load))
             });
             if let Some((_, _, index)) = emptiest {
                 return Some(*index);
@@ -191,8 +209,15 @@ impl Shelves {
         fullest.or_else(|| exceeding().map(|(_, _, index)| *index))
     }
 
-    fn has_room(&self, index: usize, load: u64) -> bool {
-        self.bins[index].is_some_and(|key| key.room >= load)
+    fn is_comfortable(&self, index: usize, load: u64) -> bool {
+        self.bins[index].is_some_and(|key| {
+            key.room >= load && level(key.used + load, key.capacity) <= self.comfortable
+        })
+    }
+
+    /// Takes a bin out of the question, until it is next renewed.
+    pub(super) fn close(&mut self, index: usize) {
+        self.set(index, None);
     }
 }
 

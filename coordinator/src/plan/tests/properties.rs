@@ -1,6 +1,7 @@
 //! What is true of every plan.
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 use super::world::{World, limits};
 use super::*;
@@ -89,8 +90,25 @@ fn calm(mut world: World) -> World {
     world
 }
 
+/// All properties together see well over 10,000 worlds. What they found is in `proptest-regressions/`.
+fn config() -> ProptestConfig {
+    let failure_persistence = Some(Box::new(FileFailurePersistence::SourceParallel("proptest-regressions")) as _);
+    ProptestConfig { failure_persistence, ..ProptestConfig::with_cases(1_200) }
+}
+
+/// Many small targets, shards that are far from full: there is always an elsewhere.
+fn airy(sizes: &[u64], groups: u32, shards: u32) -> World {
+    let mut world = World::new(limits(100_000));
+    world.groups = groups;
+    world.limits.min_shards = shards;
+    for (id, series) in (0u64..).zip(sizes) {
+        world.target(id, *series);
+    }
+    world
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_target_comes_to_exactly_one_owner_a_group(
@@ -187,5 +205,94 @@ proptest! {
         for id in world.targets.keys() {
             prop_assert_eq!(world.owners(*id).len(), 1);
         }
+    }
+
+    #[test]
+    fn two_groups_have_no_target_on_the_same_ordinal_where_another_has_room(
+        sizes in prop::collection::vec(0u64..500, 1..60), groups in 2u32..4, shards in 3u32..6,
+        happenings in prop::collection::vec(happening(), 1..20),
+    ) {
+        let mut world = airy(&sizes, groups, shards);
+        for happening in happenings {
+            happen(&mut world, happening);
+            world.cycle();
+        }
+        let world = calm(world);
+        for id in world.targets.keys() {
+            let ordinals: BTreeSet<u32> = world.owners(*id).iter().map(|shard| shard.ordinal).collect();
+            prop_assert_eq!(ordinals.len(), groups as usize, "target {}", id);
+        }
+    }
+
+    #[test]
+    fn where_no_shard_can_be_added_only_what_fits_nowhere_is_unassigned(
+        happenings in prop::collection::vec(happening(), 1..40), shards in 1usize..5,
+    ) {
+        let mut world = World::new(limits(CAPACITY));
+        world.limits.scalable = false;
+        for _ in 0..shards {
+            world.add_shard();
+        }
+        for happening in happenings {
+            happen(&mut world, happening);
+            world.cycle();
+        }
+        let mut world = calm(world);
+        let plan = world.cycle();
+        let free = world.loads().iter().map(|load| CAPACITY.saturating_sub(*load)).max().unwrap_or(0);
+        for refused in &plan.unassigned {
+            let load = world.load(refused.target);
+            prop_assert!(load > free, "target {} of {load} has no owner, {free} are free", refused.target);
+        }
+        let owned = world.targets.keys().filter(|id| world.owners(**id).len() == 1).count();
+        prop_assert_eq!(owned + plan.unassigned.len(), world.targets.len());
+    }
+
+    #[test]
+    fn one_shard_more_moves_no_more_than_its_share(
+        sizes in prop::collection::vec(0u64..60, 100..300), shards in 2usize..8,
+    ) {
+        let mut world = World::new(limits(3_000));
+        world.limits.min_shards = u32::try_from(shards).unwrap();
+        for (id, series) in (0u64..).zip(&sizes) {
+            world.target(id, *series);
+        }
+        let mut world = calm(world);
+        world.pass(Duration::from_secs(36_000));
+        let before = world.begun;
+        world.add_shard();
+        let start = world.now;
+        world.settle();
+        let seconds = u64::try_from(world.now - start).unwrap() / 1_000;
+        // Eight at once, and eight an hour.
+        prop_assert!(world.begun - before <= 8 + usize::try_from(seconds / 450).unwrap() + 1);
+    }
+}
+
+proptest! {
+    // Each of these worlds lives for more than a day.
+    #![proptest_config(ProptestConfig { cases: 200, ..config() })]
+
+    #[test]
+    fn at_rest_and_with_time_no_shard_of_small_targets_stands_out(
+        sizes in prop::collection::vec(0u64..60, 100..200), shards in 2usize..6,
+    ) {
+        let mut world = World::new(limits(6_000));
+        for (id, series) in (0u64..).zip(&sizes) {
+            world.target(id, *series);
+        }
+        world.settle();
+        for _ in 0..shards {
+            world.add_shard();
+        }
+        for _ in 0..30 {
+            world.pass(Duration::from_secs(3_600));
+            world.settle();
+        }
+        let loads = world.loads();
+        let (most, sum) = (loads.iter().max().copied().unwrap(), loads.iter().sum::<u64>());
+        let count = u64::try_from(loads.len()).unwrap();
+        // 1.10 times the mean, and what one target more or less makes.
+        prop_assert!(most * count <= sum * 110 / 100 + 65 * count, "{loads:?}");
     }
 }

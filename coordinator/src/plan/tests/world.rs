@@ -16,7 +16,7 @@ pub(super) fn limits(max_series: u64) -> Limits {
         moves_per_minute: 100_000,
         fill_to: 90,
         relieve_to: 95,
-        drain_to: 80,
+        drain_to: 90,
         life: LifeLimits::default(),
     }
 }

@@ -1,0 +1,140 @@
+//! Shards that are equally full: growth before they overflow, few moves, room for giants, empty shards for no reason.
+
+use super::world::{World, limits};
+use super::*;
+
+/// Four shards of a hundred equal targets each, 80 % full.
+fn four(max_idle: Duration) -> World {
+    let mut world = World::new(limits(10_000));
+    world.limits.min_shards = 4;
+    world.limits.max_idle = max_idle;
+    for _ in 0..4 {
+        world.add_shard();
+    }
+    for id in 0..400 {
+        world.target(id, 75);
+    }
+    world.settle();
+    assert_eq!(world.loads(), [8_000; 4]);
+    world
+}
+
+#[test]
+fn shards_are_added_before_the_last_one_is_full_and_not_earlier() {
+    let mut world = four(Duration::ZERO);
+    for id in 400..475 {
+        world.target(id, 75);
+    }
+    world.settle();
+    assert_eq!(world.shards.len(), 4, "95 % full");
+    world.target(475, 75);
+    let plan = world.cycle();
+    assert_eq!(plan.shard_counts, [5]);
+    let grow = Decision::Grow { group: 0, from: 4, to: 5, load: 38_080, capacity: 40_000 };
+    assert!(plan.decisions.contains(&grow), "{:?}", plan.decisions);
+    assert_eq!(plan.placed.len(), 1, "it does not wait for the new shard");
+}
+
+#[test]
+fn enough_shards_are_added_at_once() {
+    let mut world = four(Duration::ZERO);
+    for id in 400..1_000 {
+        world.target(id, 75);
+    }
+    let plan = world.cycle();
+    // 80,000 series, each shard filled to 90 %.
+    assert_eq!(plan.shard_counts, [9]);
+    world.settle();
+    assert_eq!(world.shards.len(), 9);
+    let loads = world.loads();
+    let mean = loads.iter().sum::<u64>() / 9;
+    assert!(loads.iter().all(|load| *load * 100 <= mean * 107), "{loads:?}");
+}
+
+#[test]
+fn one_shard_more_moves_few_targets_at_once_and_a_few_each_hour() {
+    let mut world = four(Duration::ZERO);
+    world.add_shard();
+    world.settle();
+    assert_eq!(world.begun, 8, "the least there is an hour, of 400 targets");
+    world.pass(Duration::from_secs(1_800));
+    world.settle();
+    assert!((12..=13).contains(&world.begun), "{}", world.begun);
+}
+
+#[test]
+fn new_targets_go_to_the_emptiest_shard() {
+    let mut world = four(Duration::ZERO);
+    world.add_shard();
+    world.cycle();
+    for id in 400..450 {
+        world.target(id, 75);
+    }
+    world.settle();
+    assert!((400..450).all(|id| world.owner(id).ordinal == 4));
+}
+
+#[test]
+fn a_coordinator_that_restarts_after_a_balance_moves_no_more_than_once_more() {
+    let mut world = four(Duration::ZERO);
+    world.add_shard();
+    world.settle();
+    world.history = History::default();
+    world.settle();
+    assert_eq!(world.begun, 16);
+}
+
+#[test]
+fn two_giants_on_one_shard_part_though_nobody_has_room_for_either() {
+    let mut world = World::new(limits(10_000));
+    world.limits.min_shards = 6;
+    for _ in 0..6 {
+        world.add_shard();
+    }
+    for id in 0..2_400 {
+        world.target(id, 15);
+    }
+    world.settle();
+    // Two of the first shard's targets become as large as half of it; what lies beside them leaves.
+    let first: Vec<u64> = world.shards[0].holdings.iter().map(|h| h.target).take(2).collect();
+    for id in &first {
+        world.target(*id, 4_600);
+    }
+    for _ in 0..8 {
+        world.settle();
+        world.pass(Duration::from_secs(3_600));
+    }
+    assert_ne!(world.owner(first[0]), world.owner(first[1]));
+    let loads = world.loads();
+    let mean = loads.iter().sum::<u64>() / 6;
+    assert!(loads.iter().all(|load| *load * 100 <= mean * 107), "{loads:?}");
+}
+
+#[test]
+fn a_shard_with_a_giant_is_drained_by_making_room_for_it() {
+    let mut world = four(Duration::from_secs(60));
+    world.limits.min_shards = 1;
+    for id in 0..400 {
+        if world.owner(id).ordinal == 3 {
+            world.forget(id);
+        }
+    }
+    // Nobody has 4,000 free; all together have more.
+    world.target(1_000, 3_995);
+    world.settle();
+    world.limits.max_idle = Duration::ZERO;
+    for id in 0..400 {
+        if id % 8 == 0 {
+            world.forget(id);
+        }
+    }
+    world.settle();
+    assert_eq!(world.owner(1_000).ordinal, 3);
+    world.limits.max_idle = Duration::from_secs(60);
+    for _ in 0..4 {
+        world.settle();
+        world.pass(Duration::from_secs(61));
+    }
+    assert_eq!(world.shards.len(), 3);
+    assert!(world.loads().iter().all(|load| *load <= 9_500), "{:?}", world.loads());
+}
