@@ -1,10 +1,14 @@
 //! The HTTP API. `/api/v1/targets` has Prometheus' shape (web/api/v1/api.go, `TargetDiscovery`) and says beside it
 //! which shard owns a target, how many series it has and what state it is in; the rest is ours.
 
+mod jobs;
+mod plan;
+mod snapshot;
 mod targets;
+mod tsdb;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -16,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::events::Events;
+use crate::growth::Growth;
+use crate::leader::Leadership;
+use crate::ledger::Ledger;
 use crate::plan::Unassigned;
 use crate::reload::Reloader;
 use crate::status::{ShardStatus, Status};
@@ -23,24 +30,30 @@ use crate::status::{ShardStatus, Status};
 /// What every handler sees.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    status: watch::Receiver<Arc<Status>>,
-    events: Events,
-    reloader: Reloader,
+    pub(crate) status: watch::Receiver<Arc<Status>>,
+    pub(crate) events: Events,
+    pub(crate) reloader: Reloader,
+    pub(crate) leadership: Leadership,
+    pub(crate) ledger: Ledger,
+    pub(crate) growth: Growth,
 }
 
 /// All routes.
-pub(crate) fn router(
-    status: watch::Receiver<Arc<Status>>,
-    events: Events,
-    reloader: Reloader,
-) -> Router {
+pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/api/v1/targets", get(targets::targets))
         .route("/api/v1/shards", get(shards))
         .route("/api/v1/unassigned", get(unassigned))
         .route("/api/v1/events", get(events_after))
+        .route("/api/v1/leader", get(leader))
         .route("/-/reload", post(reload).put(reload))
-        .with_state(Api { status, events, reloader })
+        .route("/api/v1/plan", get(plan::plan))
+        .route("/api/v1/moves", get(plan::moves))
+        .route("/api/v1/jobs", get(jobs::jobs))
+        .route("/api/v1/targets/top", get(jobs::top))
+        .route("/api/v1/status/tsdb", get(tsdb::tsdb))
+        .route("/api/v1/snapshot", get(snapshot::snapshot))
+        .with_state(api)
 }
 
 /// Prometheus' envelope.
@@ -54,8 +67,16 @@ fn success<T: Serialize>(data: T) -> Response {
     Json(Envelope { status: "success", data }).into_response()
 }
 
-/// Prometheus' envelope of an error.
 fn bad_data(error: String) -> Response {
+    failure(StatusCode::BAD_REQUEST, "bad_data", error)
+}
+
+fn internal(error: String) -> Response {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, "internal", error)
+}
+
+/// Prometheus' envelope of an error.
+fn failure(status: StatusCode, error_type: &'static str, error: String) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Failure {
@@ -63,12 +84,17 @@ fn bad_data(error: String) -> Response {
         error_type: &'static str,
         error: String,
     }
-    let body = Failure { status: "error", error_type: "bad_data", error };
-    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    let body = Failure { status: "error", error_type, error };
+    (status, Json(body)).into_response()
 }
 
 fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// Of milliseconds since the epoch.
+fn rfc3339_ms(at: i64) -> String {
+    rfc3339(UNIX_EPOCH + Duration::from_millis(at.max(0).unsigned_abs()))
 }
 
 #[derive(Debug, Serialize)]
@@ -136,6 +162,37 @@ fn shard(shard: &ShardStatus) -> Shard {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Leader {
+    /// Whether the coordinator that answers leads.
+    leader: bool,
+    /// Who leads, or led last, as the lock says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<LeaderHolder>,
+    /// A leader that shows no life for that long is replaced.
+    lease_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct LeaderHolder {
+    epoch: u64,
+    url: String,
+    host: String,
+    since: String,
+}
+
+async fn leader(State(api): State<Api>) -> Response {
+    let holder = api.leadership.holder().map(|holder| LeaderHolder {
+        epoch: holder.epoch,
+        url: holder.url,
+        host: holder.host,
+        since: rfc3339_ms(holder.since),
+    });
+    let leader = api.leadership.term().is_some();
+    success(Leader { leader, holder, lease_seconds: api.leadership.lease().as_secs_f64() })
+}
+
+#[derive(Debug, Serialize)]
 struct UnassignedList {
     unassigned: Vec<UnassignedTarget>,
 }
@@ -145,13 +202,19 @@ struct UnassignedTarget {
     job: String,
     url: String,
     group: u32,
+    /// A short, stable word, as in the metric's label.
+    kind: &'static str,
     reason: String,
 }
 
 async fn unassigned(State(api): State<Api>) -> Response {
     let status = Arc::clone(&api.status.borrow());
-    let list = status.unassigned.iter().map(|refused| unassigned_target(&status, refused));
-    success(UnassignedList { unassigned: list.collect() })
+    let unassigned = unassigned_list(&status, &status.unassigned, usize::MAX);
+    success(UnassignedList { unassigned })
+}
+
+fn unassigned_list(status: &Status, refused: &[Unassigned], limit: usize) -> Vec<UnassignedTarget> {
+    refused.iter().take(limit).map(|refused| unassigned_target(status, refused)).collect()
 }
 
 fn unassigned_target(status: &Status, refused: &Unassigned) -> UnassignedTarget {
@@ -164,6 +227,7 @@ fn unassigned_target(status: &Status, refused: &Unassigned) -> UnassignedTarget 
         job: found.map(|found| found.job.to_string()).unwrap_or_default(),
         url: found.map(|found| found.target.url()).unwrap_or_default(),
         group: refused.group,
+        kind: refused.reason.label(),
         reason,
     }
 }

@@ -13,12 +13,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
 
+use crate::Error;
 use crate::config::Config;
-use crate::epoch::Folder;
 use crate::events::Events;
 use crate::explore::Explorer;
 use crate::found::Found;
+use crate::growth::Growth;
+use crate::leader::Leadership;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::own_folder::OwnFolder;
 use crate::plan::{self, Condition, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
 use crate::shard::{Backend, Fleet};
@@ -47,11 +51,15 @@ pub(crate) struct Cycle {
     interval: Duration,
     shard_timeout: Duration,
     limits: Limits,
-    folder: Folder,
+    leadership: Leadership,
+    /// The epoch of our term in this turn; `None`: another coordinator leads.
+    term: Option<u64>,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
     config: Arc<promconf::Config>,
     discovery: discovery::Manager,
+    /// Of the discovery.
+    _folder: OwnFolder,
     groups: watch::Receiver<Arc<Vec<JobGroups>>>,
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
@@ -68,6 +76,8 @@ pub(crate) struct Cycle {
     round: u64,
     version: u64,
     teller: Teller,
+    ledger: Ledger,
+    growth: Growth,
     metrics: Metrics,
     status: watch::Sender<Arc<Status>>,
 }
@@ -77,31 +87,33 @@ impl Cycle {
     #[expect(clippy::too_many_arguments, reason = "one caller hands over all that the loop owns")]
     pub(crate) fn new(
         config: &Config,
-        folder: Folder,
+        leadership: Leadership,
         backend: Backend,
         configs: watch::Receiver<Arc<promconf::Config>>,
         metrics: Metrics,
         events: Events,
+        (ledger, growth): (Ledger, Growth),
         status: watch::Sender<Arc<Status>>,
         ctx: &svc::Context,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let loaded = Arc::clone(&configs.borrow());
         let config_dir = config.config_file.parent().unwrap_or(std::path::Path::new(""));
-        let (discovery, groups) = discovery::Manager::start_with(
-            &loaded.scrape_configs,
-            config_dir,
-            config.discovery.clone(),
-            ctx,
-        );
-        Self {
+        let own = OwnFolder::claim(&config.discovery.bridge_dir)?;
+        let options =
+            discovery::Options { bridge_dir: own.path.clone(), ..config.discovery.clone() };
+        let (discovery, groups) =
+            discovery::Manager::start_with(&loaded.scrape_configs, config_dir, options, ctx);
+        Ok(Self {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
             limits: config.limits.clone(),
-            folder,
+            leadership,
+            term: None,
             backend,
             configs,
             config: loaded,
             discovery,
+            _folder: own,
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
@@ -116,9 +128,11 @@ impl Cycle {
             round: 0,
             version: 0,
             teller: Teller::new(events, metrics.clone()),
+            ledger,
+            growth,
             metrics,
             status,
-        }
+        })
     }
 
     /// Runs until shutdown.
@@ -142,6 +156,7 @@ impl Cycle {
                 Ok(()) = self.configs.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
+                () = self.leadership.changed() => {}
                 else => std::future::pending().await,
             }
         };
@@ -150,8 +165,10 @@ impl Cycle {
         }
     }
 
-    /// One turn. Whether something is under way that the next one should not wait long for.
+    /// One turn. Whether something is under way that the next one should not wait long for. One that does not lead
+    /// looks and shows, and does nothing.
     async fn turn(&mut self) -> bool {
+        self.take_term();
         self.take_configuration().await;
         self.take_fleet();
         self.take_trials();
@@ -159,22 +176,58 @@ impl Cycle {
         self.agents.report(self.round, self.shard_timeout).await;
         let now = now_ms();
         let reports = self.take_reports(now);
-        if let Err(cause) = self.keep_ahead(&reports) {
+        if let Err(cause) = self.keep_ahead(&reports).await {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
         let seen = self.snapshot(&reports);
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
-        self.history = plan.history.clone();
-        self.teller.tell(&plan, &self.found, &reports);
-        self.explore(&plan);
-        self.apply(&plan, &reports).await;
+        if self.term.is_some() {
+            self.history = plan.history.clone();
+            self.teller.tell(&plan, &self.found, &reports);
+            self.explore(&plan);
+            self.apply(&plan, &reports).await;
+            self.note(&plan, now).await;
+        }
+        self.growth.note(&seen.targets, now);
         self.show(seen, &plan, reports);
         plan.busy
+    }
+
+    /// Writes moves and decisions into the ledger.
+    async fn note(&self, plan: &plan::Plan, now: i64) {
+        let Some(epoch) = self.term else { return };
+        if plan.moves.is_empty() && plan.decisions.is_empty() && !self.ledger.has_standing() {
+            return;
+        }
+        let (ledger, found) = (self.ledger.clone(), Arc::clone(&self.found));
+        let done = plan::Plan {
+            moves: plan.moves.clone(),
+            decisions: plan.decisions.clone(),
+            ..plan::Plan::default()
+        };
+        let noted = tokio::task::spawn_blocking(move || ledger.note(&done, &found, epoch, now));
+        if let Err(panic) = noted.await {
+            error!(error = %panic, "moves were not noted");
+        }
+    }
+
+    /// Whether we lead in this turn. Who begins to lead begins as after a restart: the shards say what was decided.
+    fn take_term(&mut self) {
+        let term = self.leadership.term();
+        if term != self.term {
+            self.version = 0;
+            if term.is_none() || self.term.is_none() {
+                self.history = History::default();
+                self.ledger.reread();
+                self.explorer.want(&self.config, Vec::new());
+            }
+        }
+        self.term = term;
     }
 }
 
 /// Now, in milliseconds since the epoch.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     shard_series: Gauges,
     shard_targets: Gauges,
     epoch: Gauge,
+    leader: Gauge,
 }
 
 impl Metrics {
@@ -52,6 +53,7 @@ impl Metrics {
                 shard_series: Family::default(),
                 shard_targets: Family::default(),
                 epoch: Gauge::default(),
+                leader: Gauge::default(),
             };
             metrics.name(registry);
             metrics
@@ -116,6 +118,15 @@ impl Metrics {
             self.shard_targets.clone(),
         );
         registry.register(name("epoch"), "The epoch that assignments carry", self.epoch.clone());
+        registry.register(
+            name("leader"),
+            "Whether this coordinator leads; others serve what they see and assign nothing",
+            self.leader.clone(),
+        );
+    }
+
+    pub(crate) fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     pub(crate) fn config_loaded(&self, ok: bool) {

@@ -11,10 +11,10 @@ use super::Cycle;
 use super::observe::Reports;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, Plan, Reason, SERIES_PER_SCRAPE, ShardId, Size, Snapshot, State,
+    Condition, Desired, History, Plan, Reason, SERIES_PER_SCRAPE, ShardId, Size, Snapshot, State,
 };
 use crate::shard::agent::Push;
-use crate::status::{ShardStatus, Status, engine_name};
+use crate::status::{Basis, ShardStatus, Status, engine_name};
 
 impl Cycle {
     /// Asks for trial scrapes of what has no size yet.
@@ -30,12 +30,15 @@ impl Cycle {
     /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
     /// waits for the answers for the time that a shard has. Others get theirs when they answer again.
     pub(super) async fn apply(&mut self, plan: &Plan, reports: &Reports) {
+        // The turn may have taken long (the process may have been stopped): what counts is who leads now.
+        let Some(epoch) = self.term.filter(|epoch| self.leadership.term() == Some(*epoch)) else {
+            return;
+        };
         self.backend.wanted.send_if_modified(|wanted| {
             let changed = wanted.as_ref() != Some(&plan.shard_counts);
             *wanted = Some(plan.shard_counts.clone());
             changed
         });
-        let epoch = self.folder.epoch();
         let mut pushed = Vec::new();
         for (shard, desired) in &plan.shards {
             let Some(seen) = reports.get(shard).filter(|seen| seen.current) else { continue };
@@ -67,7 +70,7 @@ impl Cycle {
 
     /// Whether a shard has already applied this, from us.
     fn is_applied(&self, report: &ReportResponse, desired: &[Desired]) -> bool {
-        if report.epoch != self.folder.epoch()
+        if Some(report.epoch) != self.term
             || report.config_hash != self.config.hash
             || report.targets.len() != desired.len()
         {
@@ -146,8 +149,16 @@ impl Cycle {
         self.show_metrics(&seen, plan, &shards);
         let status = Status {
             found: Arc::clone(&self.found),
-            targets: seen.targets,
-            groups: seen.groups,
+            basis: Basis {
+                limits: self.limits.clone(),
+                history: if self.term.is_some() {
+                    plan.history.clone()
+                } else {
+                    History::default()
+                },
+                now: super::now_ms(),
+            },
+            seen,
             shards,
             unassigned: plan.unassigned.clone(),
             trial_errors: self.trial_errors.clone(),
@@ -189,7 +200,7 @@ impl Cycle {
             dropped: self.found.dropped_counts.values().sum(),
             missing,
             discovery_errors: self.found.errors.values().map(Vec::len).sum(),
-            epoch: self.folder.epoch(),
+            epoch: self.leadership.holder().map_or(0, |holder| holder.epoch),
             unassigned: plan.unassigned.iter().map(|refused| refused.reason.label()).collect(),
             shards: shards
                 .iter()

@@ -6,5 +6,6 @@ mod api;
 mod assignment;
 mod fake;
 mod faults;
+mod leader;
 mod reload;
 mod system;
