@@ -104,10 +104,7 @@ impl Ledger {
             .iter()
             .map(|decision| (decision.label().to_owned(), decision.to_string()))
             .collect();
-        // Loads change from turn to turn while the decision stays the same.
-        let key = |(kind, detail): &(String, String)| {
-            format!("{kind} {}", detail.split(':').next().unwrap_or_default())
-        };
+        let key = |(kind, detail): &(String, String)| format!("{kind} {}", without_numbers(detail));
         let standing: HashSet<String> = decisions.iter().map(key).collect();
         let fresh = decisions.into_iter().filter(|one| !kept.standing.contains(&key(one)));
         new.extend(fresh.map(|(kind, detail)| (kind, None, detail)));
@@ -170,6 +167,13 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Loads change from turn to turn while the decision stays the same.
+fn without_numbers(detail: &str) -> String {
+    let is_number =
+        |word: &&str| word.trim_matches(|c: char| !c.is_alphanumeric()).parse::<u64>().is_ok();
+    detail.split(' ').filter(|word| !is_number(word)).collect::<Vec<_>>().join(" ")
 }
 
 fn moves(plan: &Plan, found: &Found) -> Vec<(String, Option<Moved>, String)> {

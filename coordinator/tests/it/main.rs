@@ -8,4 +8,5 @@ mod fake;
 mod faults;
 mod leader;
 mod reload;
+mod seeing;
 mod system;
