@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coordinator::plan::{
-    Condition, History, Holding, Limits, Plan, ShardId, ShardView, Size, Snapshot, State,
-    TargetView, plan,
+    Condition, History, Holding, LifeLimits, Limits, Plan, ShardId, ShardLife, ShardView, Size,
+    Snapshot, State, TargetView, plan,
 };
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
@@ -91,6 +91,7 @@ fn limits() -> Limits {
         fill_to: 90,
         relieve_to: 95,
         drain_to: 80,
+        life: LifeLimits::default(),
     }
 }
 
@@ -111,6 +112,7 @@ fn fleet(shards: u32, groups: u32, capacity: u64) -> Vec<ShardView> {
         condition: Condition::Ready,
         known: true,
         holdings: Vec::new(),
+        life: ShardLife::default(),
     })
     .collect()
 }

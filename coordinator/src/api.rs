@@ -4,6 +4,7 @@
 mod jobs;
 mod plan;
 mod snapshot;
+mod stop_scrape;
 mod targets;
 mod tsdb;
 
@@ -26,6 +27,7 @@ use crate::ledger::Ledger;
 use crate::plan::Unassigned;
 use crate::reload::Reloader;
 use crate::status::{ShardStatus, Status};
+use crate::stop::Switch;
 
 /// What every handler sees.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub(crate) struct Api {
     pub(crate) leadership: Leadership,
     pub(crate) ledger: Ledger,
     pub(crate) growth: Growth,
+    pub(crate) switch: Switch,
+    pub(crate) configs: watch::Receiver<Arc<promconf::Config>>,
 }
 
 /// All routes.
@@ -53,6 +57,10 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/targets/top", get(jobs::top))
         .route("/api/v1/status/tsdb", get(tsdb::tsdb))
         .route("/api/v1/snapshot", get(snapshot::snapshot))
+        .route(
+            "/api/v1/stop-scrape",
+            get(stop_scrape::show).post(stop_scrape::stop).delete(stop_scrape::resume),
+        )
         .with_state(api)
 }
 
@@ -73,6 +81,16 @@ fn bad_data(error: String) -> Response {
 
 fn internal(error: String) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, "internal", error)
+}
+
+/// What a change is answered that only the leader can make; `None` where we lead.
+fn ask_the_leader(api: &Api) -> Option<Response> {
+    if api.leadership.term().is_some() {
+        return None;
+    }
+    let url = api.leadership.holder().map(|holder| holder.url).unwrap_or_default();
+    let error = format!("this coordinator does not lead; the leader is {url}");
+    Some(failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error))
 }
 
 /// Prometheus' envelope of an error.
@@ -120,6 +138,7 @@ struct Shard {
     targets: usize,
     max_series: u64,
     engine: &'static str,
+    restarts: usize,
     wal_replay_current: u64,
     wal_replay_max: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -153,6 +172,7 @@ fn shard(shard: &ShardStatus) -> Shard {
         targets: report.map_or(0, |report| report.targets.len()),
         max_series: shard.max_series,
         engine: shard.engine,
+        restarts: shard.restarts,
         wal_replay_current: engine.wal_replay_current,
         wal_replay_max: engine.wal_replay_max,
         prometheus_version: engine.version,

@@ -8,8 +8,9 @@ use anyhow::{Context, bail, ensure};
 
 use crate::Error;
 use crate::args::{Args, BackendKind};
+use crate::detect::Patience;
 use crate::leader::{Fence, Leadership};
-use crate::plan::Limits;
+use crate::plan::{LifeLimits, Limits};
 
 /// When shards are added because all are nearly full, so many are that each is filled to this share of its capacity, in
 /// percent.
@@ -33,6 +34,7 @@ pub struct Config {
     pub(crate) interval: Duration,
     pub(crate) shard_timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) patience: Patience,
     pub(crate) explore_concurrency: usize,
     pub(crate) discovery: discovery::Options,
     pub(crate) backend: BackendConfig,
@@ -55,6 +57,7 @@ pub(crate) struct LocalConfig {
     pub(crate) retention: String,
     pub(crate) prometheus_args: Vec<String>,
     pub(crate) keep_shards: bool,
+    pub(crate) delete_shipped: bool,
 }
 
 /// The executables of a local shard.
@@ -83,7 +86,14 @@ impl TryFrom<Args> for Config {
             max_shards,
             max_idle,
             grace,
+            agent_grace,
+            replay_grace,
+            quarantine_restarts,
+            quarantine_window,
+            quarantine_release,
+            scale_step,
             good_scrapes,
+            cooldown,
             move_timeout,
             moves_per_minute,
             explore_concurrency,
@@ -96,6 +106,7 @@ impl TryFrom<Args> for Config {
             retention,
             prometheus_args,
             keep_shards,
+            delete_shipped,
         } = args;
         ensure!(max_series > 0, "--shard.max-series has to be greater than 0");
         ensure!(min_shards <= max_shards, "--shard.min-shard exceeds --shard.max-shard");
@@ -103,6 +114,7 @@ impl TryFrom<Args> for Config {
         ensure!(!interval.is_zero(), "--coordinator.interval has to be greater than 0");
         ensure!(!shard_timeout.is_zero(), "--coordinator.shard-timeout has to be greater than 0");
         ensure!(!leader_lease.is_zero(), "--leader.lease has to be greater than 0");
+        ensure!(scale_step > 0, "--shard.max-scale-step has to be greater than 0");
         ensure!(moves_per_minute > 0, "--move.max-per-minute has to be greater than 0");
         ensure!(explore_concurrency > 0, "--explore.concurrence has to be greater than 0");
         let backend = match backend {
@@ -118,6 +130,7 @@ impl TryFrom<Args> for Config {
                     retention,
                     prometheus_args,
                     keep_shards,
+                    delete_shipped,
                 })
             }
         };
@@ -137,6 +150,14 @@ impl TryFrom<Args> for Config {
             fill_to: FILL_TO,
             relieve_to: RELIEVE_TO,
             drain_to: DRAIN_TO,
+            life: LifeLimits { agent_grace, scale_step, cooldown },
+        };
+        let patience = Patience {
+            starting: grace,
+            replay: replay_grace,
+            restarts: quarantine_restarts,
+            window: quarantine_window,
+            release: quarantine_release,
         };
         Ok(Self {
             config_file,
@@ -147,6 +168,7 @@ impl TryFrom<Args> for Config {
             interval,
             shard_timeout,
             limits,
+            patience,
             explore_concurrency,
             discovery,
             backend,

@@ -1,7 +1,10 @@
 //! One turn after another: observe, plan, apply. All the I/O between discovery, planner and shards, and no decision.
 
 mod apply;
+mod doubt;
+mod naming;
 mod observe;
+mod switch;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,24 +12,30 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use discovery::JobGroups;
+use proto::coordination::StopScrape;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
 
 use crate::Error;
 use crate::config::Config;
+use crate::detect::{Detector, Patience};
 use crate::events::Events;
 use crate::explore::Explorer;
 use crate::found::Found;
+use crate::found::recall::Recall;
 use crate::growth::Growth;
 use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::own_folder::OwnFolder;
-use crate::plan::{self, Condition, History, Limits, ShardId, Size};
+use crate::plan::{self, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
+use crate::shard::shipping::Shippers;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
+use crate::stop::Switch;
+use naming::Naming;
 use tell::Teller;
 
 /// While something is under way the next turn comes no later than this.
@@ -38,12 +47,15 @@ const GATHER: Duration = Duration::from_millis(100);
 /// What the cycle knows of a shard from turn to turn.
 #[derive(Debug)]
 struct Track {
-    condition: Condition,
+    detector: Detector,
     /// Whether it has reported once, or is new and empty.
     known: bool,
-    ready_once: bool,
-    /// When it came into being for us, in milliseconds since the epoch.
-    since: i64,
+    /// The last round whose end was looked at.
+    looked_at: u64,
+    /// Why its reports are not believed.
+    doubt: Option<String>,
+    /// Since when it has not taken what it was handed.
+    deaf_since: Option<i64>,
 }
 
 /// The loop and all that it owns.
@@ -54,8 +66,13 @@ pub(crate) struct Cycle {
     leadership: Leadership,
     /// The epoch of our term in this turn; `None`: another coordinator leads.
     term: Option<u64>,
+    patience: Patience,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
+    stops: watch::Receiver<Arc<StopScrape>>,
+    switch: Switch,
+    /// As it is in this turn.
+    stop: Arc<StopScrape>,
     config: Arc<promconf::Config>,
     discovery: discovery::Manager,
     /// Of the discovery.
@@ -64,6 +81,8 @@ pub(crate) struct Cycle {
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
     found: Arc<Found>,
+    naming: Naming,
+    recall: Recall,
     /// The answers of discovery that `found` was made of.
     found_in: Option<Arc<Vec<JobGroups>>>,
     explorer: Explorer,
@@ -71,6 +90,7 @@ pub(crate) struct Cycle {
     trial_errors: HashMap<u64, String>,
     fleet: Arc<Fleet>,
     agents: Agents,
+    shippers: Shippers,
     tracks: BTreeMap<ShardId, Track>,
     history: History,
     round: u64,
@@ -90,6 +110,7 @@ impl Cycle {
         leadership: Leadership,
         backend: Backend,
         configs: watch::Receiver<Arc<promconf::Config>>,
+        switch: Switch,
         metrics: Metrics,
         events: Events,
         (ledger, growth): (Ledger, Growth),
@@ -103,26 +124,35 @@ impl Cycle {
             discovery::Options { bridge_dir: own.path.clone(), ..config.discovery.clone() };
         let (discovery, groups) =
             discovery::Manager::start_with(&loaded.scrape_configs, config_dir, options, ctx);
+        let mut recall = Recall::new(config.discovery.guard.clone(), now_ms());
+        recall.configure(&loaded);
         Ok(Self {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
             limits: config.limits.clone(),
+            patience: config.patience.clone(),
             leadership,
             term: None,
             backend,
             configs,
+            stops: switch.watch(),
+            stop: Arc::clone(&switch.watch().borrow()),
+            switch,
             config: loaded,
             discovery,
             _folder: own,
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
+            naming: Naming::default(),
+            recall,
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
-            agents: Agents::default(),
+            agents: Agents::new(metrics.pushed_bytes.clone()),
+            shippers: Shippers::default(),
             tracks: BTreeMap::new(),
             history: History::default(),
             round: 0,
@@ -154,6 +184,7 @@ impl Cycle {
             tokio::select! {
                 Ok(()) = self.groups.changed() => {}
                 Ok(()) = self.configs.changed() => {}
+                Ok(()) = self.stops.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
                 () = self.leadership.changed() => {}
@@ -179,6 +210,9 @@ impl Cycle {
         if let Err(cause) = self.keep_ahead(&reports).await {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
+        self.take_names(&reports);
+        self.take_doubts(&reports);
+        self.take_switch(&reports);
         let seen = self.snapshot(&reports);
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
         if self.term.is_some() {
@@ -219,6 +253,9 @@ impl Cycle {
             if term.is_none() || self.term.is_none() {
                 self.history = History::default();
                 self.ledger.reread();
+                if let Err(cause) = self.switch.reread() {
+                    error!(error = %svc::chain(&cause), "the stop-scrape switch could not be read again");
+                }
                 self.explorer.want(&self.config, Vec::new());
             }
         }

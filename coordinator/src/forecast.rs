@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::explore::{Explorer, Trial};
 use crate::foresee::foresee;
+use crate::found::names::Memory;
 use crate::found::{self, Found};
 use crate::plan::{History, Limits, SERIES_PER_SCRAPE, Size, Snapshot, TargetView, Unassigned};
 use sizes::Sizes;
@@ -229,7 +230,10 @@ async fn discover(
         }
     }
     let config = Arc::clone(config);
-    let find = move || found::find(&config, &groups, &mut HashSet::new());
+    let find = move || {
+        let (before, memory) = (Found::default(), Memory::default());
+        found::find(&config, &groups, &mut HashSet::new(), &before, &memory)
+    };
     tokio::task::spawn_blocking(find).await.context("relabel targets")
 }
 

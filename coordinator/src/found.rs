@@ -1,11 +1,16 @@
 //! What discovery has found, relabelled: the targets that are to be scraped.
 
+pub(crate) mod names;
+pub(crate) mod recall;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use discovery::{JobGroups, JobState};
 use model::Labels;
 use promconf::target::{Populated, Target, populate_group};
+
+use names::Memory;
 
 /// Dropped targets that are remembered a job; of the rest only the number.
 const DROPPED_KEPT: usize = 1_000;
@@ -32,9 +37,31 @@ pub(crate) struct Found {
 pub(crate) struct FoundTarget {
     pub(crate) job: Arc<str>,
     pub(crate) target: Arc<Target>,
+    /// See [`promconf::target::identity`]; its id as a rule.
+    identity: u64,
+}
+
+impl FoundTarget {
+    /// As it comes out of relabelling.
+    fn new(job: &Arc<str>, target: Target) -> Self {
+        Self { job: Arc::clone(job), identity: target.id, target: Arc::new(target) }
+    }
 }
 
 impl Found {
+    /// The same, with the ids that are remembered.
+    pub(crate) fn renamed(&self, memory: &Memory) -> Self {
+        let mut targets = self.targets.clone();
+        names::assign(&mut targets, memory, self);
+        Self {
+            targets,
+            dropped: self.dropped.clone(),
+            dropped_counts: self.dropped_counts.clone(),
+            held_jobs: self.held_jobs.clone(),
+            errors: self.errors.clone(),
+        }
+    }
+
     /// The target of an id.
     pub(crate) fn get(&self, id: u64) -> Option<&FoundTarget> {
         let at = self.targets.binary_search_by_key(&id, |found| found.target.id).ok()?;
@@ -43,11 +70,13 @@ impl Found {
 }
 
 /// Makes targets of groups. `complete` are the jobs whose discovery has answered in full at some time since the
-/// configuration was loaded: they get more.
+/// configuration was loaded: they get more. `before` is what was found last, `memory` the ids in use.
 pub(crate) fn find(
     config: &promconf::Config,
     groups: &[JobGroups],
     complete: &mut HashSet<String>,
+    before: &Found,
+    memory: &Memory,
 ) -> Found {
     let by_job: HashMap<&str, &JobGroups> =
         groups.iter().map(|groups| (groups.job.as_str(), groups)).collect();
@@ -78,9 +107,7 @@ pub(crate) fn find(
             found.add(&name, populate_group(job, group));
         }
     }
-    found.targets.sort_by_key(|found| found.target.id);
-    // Prometheus, too, scrapes equal targets of a job once.
-    found.targets.dedup_by_key(|found| found.target.id);
+    names::assign(&mut found.targets, memory, before);
     found
 }
 
@@ -89,8 +116,7 @@ impl Found {
         for target in populated {
             match target {
                 Ok(Populated::Active(target)) => {
-                    let (job, target) = (Arc::clone(job), Arc::new(target));
-                    self.targets.push(FoundTarget { job, target });
+                    self.targets.push(FoundTarget::new(job, target));
                 }
                 Ok(Populated::Dropped { discovered }) => {
                     let count = self.dropped_counts.entry(Arc::clone(job)).or_default();

@@ -9,6 +9,7 @@ mod api;
 mod args;
 mod config;
 mod cycle;
+mod detect;
 mod error;
 mod events;
 mod explore;
@@ -24,6 +25,7 @@ pub mod plan;
 mod reload;
 mod shard;
 mod status;
+mod stop;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -57,6 +59,7 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let (reloader, configs) = reload::start(&config, loaded, &metrics, &ctx);
     let (status, statuses) = tokio::sync::watch::channel(std::sync::Arc::default());
     let ledger = ledger::Ledger::open(&config.data_dir.join(MOVES_FILE));
+    let switch = stop::Switch::open(&config.data_dir)?;
     let growth = growth::Growth::default();
     let routes = api::router(api::Api {
         status: statuses,
@@ -65,6 +68,8 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
         leadership: leadership.clone(),
         ledger: ledger.clone(),
         growth: growth.clone(),
+        switch: switch.clone(),
+        configs: configs.clone(),
     });
     let http = svc::http::serve(config.http_address, HTTP_GRACE, routes, &ctx).await?;
     // Only now, so that a taken port starts no process.
@@ -72,7 +77,7 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let backend = shard::Backend::start(&config, &leadership, &events, &ctx).await?;
     let kept = (ledger, growth);
     let cycle = cycle::Cycle::new(
-        &config, leadership, backend, configs, metrics, events, kept, status, &ctx,
+        &config, leadership, backend, configs, switch, metrics, events, kept, status, &ctx,
     )?;
     ctx.tasks.spawn("cycle", cycle.run(ctx.shutdown.clone()));
     ctx.probe.ready();

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::plan::{MoveReport, Reason};
+use crate::status::ShardStatus;
 
 type Labels = [(&'static str, String); 1];
 type Gauges = Family<Labels, Gauge>;
@@ -29,10 +30,15 @@ pub(crate) struct Metrics {
     cycle: Histogram,
     discovery_errors: Gauge,
     shards: Gauges,
+    shard_states: Gauges,
     shard_series: Gauges,
     shard_targets: Gauges,
     epoch: Gauge,
     leader: Gauge,
+    stopped: Gauges,
+    discovery_held: Gauge,
+    /// Sent to shards as assignments.
+    pub(crate) pushed_bytes: Counter,
 }
 
 impl Metrics {
@@ -50,10 +56,14 @@ impl Metrics {
                 cycle: Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
                 discovery_errors: Gauge::default(),
                 shards: Family::default(),
+                shard_states: Family::default(),
                 shard_series: Family::default(),
                 shard_targets: Family::default(),
                 epoch: Gauge::default(),
                 leader: Gauge::default(),
+                stopped: Family::default(),
+                discovery_held: Gauge::default(),
+                pushed_bytes: Counter::default(),
             };
             metrics.name(registry);
             metrics
@@ -108,6 +118,11 @@ impl Metrics {
             self.shards.clone(),
         );
         registry.register(
+            name("shard_states"),
+            "Shards by state: their rung on the ladder while they are well, else what is wrong",
+            self.shard_states.clone(),
+        );
+        registry.register(
             name("shard_series"),
             "Series of the targets that a shard holds",
             self.shard_series.clone(),
@@ -116,6 +131,21 @@ impl Metrics {
             name("shard_targets"),
             "Targets that a shard holds",
             self.shard_targets.clone(),
+        );
+        registry.register(
+            name("scrape_stopped"),
+            "1 for each job that the emergency switch stops; an empty job is all of them",
+            self.stopped.clone(),
+        );
+        registry.register(
+            name("discovery_held_jobs"),
+            "Jobs whose first answer lacks so much of what shards hold that they keep it for now",
+            self.discovery_held.clone(),
+        );
+        registry.register(
+            name("pushed_bytes"),
+            "Bytes sent to shards as assignments",
+            self.pushed_bytes.clone(),
         );
         registry.register(name("epoch"), "The epoch that assignments carry", self.epoch.clone());
         registry.register(
@@ -150,6 +180,19 @@ impl Metrics {
         self.decisions.get_or_create(&[("kind", kind.to_owned())]).inc();
     }
 
+    /// How many jobs' first answers are not believed yet.
+    pub(crate) fn discovery_held(&self, jobs: usize) {
+        set(&self.discovery_held, jobs);
+    }
+
+    /// The jobs that the emergency switch stops.
+    pub(crate) fn stopped<'a>(&self, jobs: impl Iterator<Item = &'a str>) {
+        self.stopped.clear();
+        for job in jobs {
+            self.stopped.get_or_create(&[("job", job.to_owned())]).set(1);
+        }
+    }
+
     pub(crate) fn cycle_took(&self, time: Duration) {
         self.cycle.observe(time.as_secs_f64());
     }
@@ -167,6 +210,10 @@ impl Metrics {
         for engine in ["ready", "starting", "unreachable"] {
             let count = shown.shards.iter().filter(|shard| shard.engine == engine).count();
             set(&self.shards.get_or_create(&[("engine", engine.to_owned())]), count);
+        }
+        for state in ShardStatus::STATES {
+            let count = shown.shards.iter().filter(|shard| shard.state == state).count();
+            set(&self.shard_states.get_or_create(&[("state", state.to_owned())]), count);
         }
         // Shards that are gone go from the page, too.
         self.shard_series.clear();
@@ -202,6 +249,7 @@ pub(crate) struct Shown {
 pub(crate) struct ShownShard {
     pub(crate) name: String,
     pub(crate) engine: &'static str,
+    pub(crate) state: &'static str,
     pub(crate) series: u64,
     pub(crate) targets: usize,
 }

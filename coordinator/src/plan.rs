@@ -13,6 +13,8 @@ mod balance;
 mod bins;
 mod decision;
 mod group;
+mod lifecycle;
+mod quarantine;
 mod reconcile;
 mod relieve;
 mod scale;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use decision::{Decision, MovePhase, MoveReport, Reason, WhyMoved};
+pub use lifecycle::{LifeLimits, Rung, ShardLife, Shipped};
 
 /// Series that Prometheus adds to each target.
 pub const SERIES_PER_SCRAPE: u64 = 5;
@@ -104,6 +107,7 @@ pub struct ShardView {
     /// Whether `holdings` is what the shard said (or it is new and empty). Nothing is handed to a shard before that.
     pub known: bool,
     pub holdings: Vec<Holding>,
+    pub life: ShardLife,
 }
 
 /// How a shard does. `since` is in milliseconds since the epoch.
@@ -115,7 +119,9 @@ pub enum Condition {
     Starting { since: i64 },
     /// The agent answers, Prometheus does not.
     EngineDown { since: i64 },
-    /// The agent does not answer.
+    /// The agent does not answer, its Prometheus, asked directly, does: it goes on scraping.
+    AgentDown { since: i64 },
+    /// Neither answers.
     Unreachable { since: i64 },
 }
 
@@ -183,6 +189,7 @@ pub struct Limits {
     pub relieve_to: u64,
     /// Up to what share of their capacity the other shards may be filled by draining one, in percent.
     pub drain_to: u64,
+    pub life: LifeLimits,
 }
 
 /// What the planner remembers from plan to plan. Losing it (a restart) costs patience, never targets.
@@ -196,6 +203,10 @@ pub struct History {
     pub draining: BTreeMap<u32, u32>,
     /// Since when a shard has been without targets, in milliseconds since the epoch.
     pub empty_since: BTreeMap<ShardId, i64>,
+    /// Shards that were drained and have got nothing since: they are filled last.
+    pub drained: BTreeSet<ShardId>,
+    /// How many shards a group was given or relieved of, and when that began, in milliseconds since the epoch.
+    pub scaled: BTreeMap<u32, (u32, i64)>,
     /// What is left of the moves that may begin, in thousandths, and when it was last topped up.
     budget: Option<(u64, i64)>,
 }
@@ -222,6 +233,8 @@ pub struct Plan {
     pub shards: BTreeMap<ShardId, Vec<Desired>>,
     /// How many shards each group is to have.
     pub shard_counts: Vec<u32>,
+    /// Where each shard is on the ladder.
+    pub rungs: BTreeMap<ShardId, Rung>,
     pub moves: Vec<MoveReport>,
     /// Targets that got an owner, with their load.
     pub placed: Vec<(u64, ShardId, u64)>,

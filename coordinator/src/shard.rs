@@ -4,9 +4,14 @@
 //! that is its own business. An agent is a task that speaks to one shard, so that a shard that hangs delays nobody.
 
 pub(crate) mod agent;
+mod believe;
 mod local;
+mod probe;
+pub(crate) mod push;
+pub(crate) mod shipping;
 mod static_list;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -30,6 +35,8 @@ pub(crate) struct Endpoint {
     pub(crate) prometheus: Option<String>,
     /// Most series that it may hold, where that differs from the flag.
     pub(crate) max_series: Option<u64>,
+    /// `host:port` of the thanos-sidecar's HTTP, where that uploads blocks.
+    pub(crate) shipper: Option<String>,
     /// Whether it was just made: it holds nothing.
     pub(crate) fresh: bool,
 }
@@ -43,12 +50,21 @@ pub(crate) struct Fleet {
     pub(crate) endpoints: Vec<Endpoint>,
 }
 
+/// How many shards there are to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// By group.
+    pub(crate) counts: Vec<u32>,
+    /// Shards that are not wanted any more and whose data is in the bucket, all of it.
+    pub(crate) shipped: BTreeSet<ShardId>,
+}
+
 /// A running backend.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
-    /// How many shards each group is to have; `None` until the first plan.
-    pub(crate) wanted: watch::Sender<Option<Vec<u32>>>,
+    /// `None` until the first plan.
+    pub(crate) wanted: watch::Sender<Option<Wanted>>,
 }
 
 impl Backend {

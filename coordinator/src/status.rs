@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proto::coordination::engine;
-use proto::coordination::{ReportResponse, TargetReport};
+use proto::coordination::{ReportResponse, StopScrape, TargetReport};
 
 use crate::found::Found;
 use crate::plan::{History, Limits, ShardId, Snapshot, Unassigned};
@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) unassigned: Vec<Unassigned>,
     /// The last failed trial scrape of targets that are not counted yet.
     pub(crate) trial_errors: HashMap<u64, String>,
+    /// What is not scraped for now.
+    pub(crate) stop: Arc<StopScrape>,
 }
 
 /// What else a plan rests on.
@@ -38,14 +40,35 @@ pub(crate) struct Basis {
 pub(crate) struct ShardStatus {
     pub(crate) endpoint: Endpoint,
     pub(crate) max_series: u64,
-    /// `active`, `draining`, `starting`, `unreachable`, `lost`.
+    /// While it is ready its rung on the ladder (`active`, `draining`, `empty`, `shipping`, `shipped`, `removable`), else
+    /// what is wrong with it: `starting`, `engine_down`, `agent_down`, `unreachable`, `lost`, `quarantined`.
     pub(crate) state: &'static str,
     /// `ready`, `starting`, `unreachable`.
     pub(crate) engine: &'static str,
     /// Series of what it holds, as planned with.
     pub(crate) series: u64,
+    /// How often its Prometheus was seen to start anew lately.
+    pub(crate) restarts: usize,
     pub(crate) report: Option<Arc<ReportResponse>>,
     pub(crate) error: Option<String>,
+}
+
+impl ShardStatus {
+    /// All values of its state.
+    pub(crate) const STATES: [&'static str; 12] = [
+        "active",
+        "draining",
+        "empty",
+        "shipping",
+        "shipped",
+        "removable",
+        "starting",
+        "engine_down",
+        "agent_down",
+        "unreachable",
+        "lost",
+        "quarantined",
+    ];
 }
 
 impl Status {

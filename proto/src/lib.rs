@@ -2,6 +2,7 @@
 //! (`src/gen`, checked in; `cargo xtask codegen` renews it) and conversions to and from `model`.
 
 pub mod convert;
+pub mod push;
 
 /// Thanos' StoreAPI, Targets and Metadata (package `thanos`).
 #[allow(

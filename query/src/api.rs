@@ -16,9 +16,10 @@ use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 
 use crate::active::ActiveQueries;
-use crate::config::{Config, QueryConfig};
-use crate::fanout::{Budget, Fanout, PartialResponse, Scope};
+use crate::config::QueryConfig;
+use crate::fanout::{Budget, PartialResponse, Scope};
 use crate::metrics::Metrics;
+use crate::source::Source;
 
 mod active;
 mod federate;
@@ -39,10 +40,27 @@ use respond::{ApiError, ErrorKind};
 /// Most bytes of a form.
 const MAX_FORM: usize = 16 << 20;
 
+/// What handlers answer from, and how.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where data comes from.
+    pub source: Source,
+    /// How queries are evaluated.
+    pub query: QueryConfig,
+    /// What `/api/v1/status/flags` shows.
+    pub flags: Vec<(&'static str, String)>,
+    /// What the page links to.
+    pub coordinators: Vec<url::Url>,
+    /// Path before all routes, `/…` or nothing.
+    pub route_prefix: String,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+}
+
 /// What handlers share.
 #[derive(Debug, Clone)]
 pub struct Api {
-    fanout: Fanout,
+    source: Source,
     engine: promql::Engine,
     settings: Arc<QueryConfig>,
     flags: Arc<Vec<(&'static str, String)>>,
@@ -55,22 +73,23 @@ pub struct Api {
 }
 
 impl Api {
-    /// Handlers over a fan-out.
+    /// Handlers over a source.
     #[must_use]
-    pub fn new(config: &Config, fanout: Fanout, metrics: Metrics) -> Self {
-        let permits = config.query.max_concurrent.min(Semaphore::MAX_PERMITS);
+    pub fn new(setup: Setup) -> Self {
+        let Setup { source, query, flags, coordinators, route_prefix, metrics } = setup;
+        let permits = query.max_concurrent.min(Semaphore::MAX_PERMITS);
         metrics.gate_max.set(i64::try_from(permits).unwrap_or(i64::MAX));
         Self {
-            fanout,
+            source,
             engine: promql::Engine::new(promql::EngineOptions::default()),
-            settings: Arc::new(config.query.clone()),
-            flags: Arc::new(config.flags.clone()),
-            coordinators: Arc::from(config.endpoints.coordinators.as_slice()),
+            settings: Arc::new(query),
+            flags: Arc::new(flags),
+            coordinators: coordinators.into(),
             gate: Arc::new(Semaphore::new(permits)),
             active: ActiveQueries::default(),
             metrics,
             started: jiff::Timestamp::now(),
-            prefix: Arc::from(config.route_prefix.as_str()),
+            prefix: route_prefix.into(),
         }
     }
 

@@ -24,7 +24,7 @@ mod unary;
 mod wire;
 
 pub use budget::Budget;
-pub use labels::LabelsQuery;
+pub use labels::{LabelsQuery, Metadata};
 pub use merge::{Merged, RawChunk, RawSeries};
 
 /// Series per frame asked for, and per queue entry.

@@ -2,11 +2,13 @@
 //!
 //! [`endpoints`] knows who there is and who is missing, [`fanout`] asks them and merges their streams, [`dedup`] makes
 //! replicas one series, [`storage`] hands series to the PromQL engine, [`api`] answers Prometheus' HTTP API,
-//! and [`grpc`] offers it all as one StoreAPI again.
+//! and [`grpc`] offers it all as one StoreAPI again. In place of endpoints, the HTTP API can have a folder of blocks
+//! ([`blocks`]) as its [`source`].
 
 pub mod active;
 pub mod api;
 pub mod args;
+pub mod blocks;
 pub mod config;
 pub mod dedup;
 pub mod endpoints;
@@ -14,11 +16,14 @@ pub mod error;
 pub mod fanout;
 pub mod grpc;
 pub mod metrics;
+mod serve;
+pub mod source;
 pub mod storage;
 pub mod warning;
 
 pub use args::Args;
 pub use config::Config;
+pub use serve::{LocalConfig, serve_blocks};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,7 +55,14 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
         .context("start endpoint discovery")?;
     let fanout = fanout::Fanout::new(endpoints.clone(), config.response_timeout, metrics.clone());
     let services = grpc::routes(fanout.clone(), &config.query);
-    let api = api::Api::new(&config, fanout, metrics.clone());
+    let api = api::Api::new(api::Setup {
+        source: source::Source::Endpoints(fanout),
+        query: config.query.clone(),
+        flags: config.flags.clone(),
+        coordinators: config.endpoints.coordinators.clone(),
+        route_prefix: config.route_prefix.clone(),
+        metrics: metrics.clone(),
+    });
     let http =
         svc::http::serve(config.http_address, config.http_grace, api.routes(config.cors), &ctx)
             .await?;

@@ -20,6 +20,7 @@ use crate::dedup::{self, Function};
 use crate::fanout::{
     Budget, Fanout, FanoutError, Merged, RawChunk, RawSeries, Resolution, Scope, SeriesQuery,
 };
+use crate::source::Reading;
 use crate::warning::{Warning, Warnings};
 
 /// Series per queue entry.
@@ -65,10 +66,10 @@ impl QueryStorage {
             warnings: Arc::default(),
         }
     }
+}
 
-    /// What was missing. They do not go through the engine, which keeps only ten of its own.
-    #[must_use]
-    pub fn warnings(&self) -> Warnings {
+impl Reading for QueryStorage {
+    fn warnings(&self) -> Warnings {
         self.warnings.lock().clone()
     }
 }

@@ -14,16 +14,16 @@ use crate::error::Error;
 use crate::owner::Handle;
 use crate::report::{Summary, Views};
 
-/// The largest push taken, in bytes. A target is about 1 KiB of labels, so this is half a million targets: far beyond
-/// what one Prometheus scrapes, while four waiting pushes still fit into a machine's memory. The StoreAPI's bound of
-/// 2 GiB would not.
-const MAX_PUSH_BYTES: usize = 512 << 20;
+/// The largest message taken, in bytes. Coordinators cut pushes into parts of about 1 MiB; older ones send
+/// one message of about 1 KiB a target. Four waiting ones fit into a machine's memory: the StoreAPI's bound of 2 GiB would
+/// not.
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// The gRPC side.
 pub(crate) fn grpc_routes(owner: Handle, views: Views) -> Routes {
     let server = CoordinationServer::new(Service { owner, views })
-        .max_decoding_message_size(MAX_PUSH_BYTES)
-        .max_encoding_message_size(MAX_PUSH_BYTES);
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     Routes::new(server)
 }
 

@@ -1,11 +1,16 @@
 //! What a shard is to scrape, and which pushes it takes. Pure.
+//!
+//! A push names what it leads to: everything, or a change of the version that was applied last, with a digest of the
+//! outcome. Whatever of it is lost, repeated or overtaken on the way, a shard holds one of the assignments that the
+//! coordinator meant, whole.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use model::Labels;
 use proto::convert::{labels_from_coordination, labels_to_coordination};
-use proto::coordination::{self as wire, TargetState};
+use proto::coordination::{self as wire, StopScrape, TargetState};
+use proto::push;
 
 use crate::error::{Error, Result};
 
@@ -37,7 +42,7 @@ pub(crate) struct Target {
 }
 
 /// The whole desired state of the shard, as applied last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Assignment {
     /// 0 and 0: nothing was assigned yet.
     pub(crate) epoch: u64,
@@ -45,6 +50,8 @@ pub(crate) struct Assignment {
     pub(crate) config: Option<UserConfig>,
     /// Ascending by id, ids distinct.
     pub(crate) targets: Vec<Target>,
+    /// What of it is not to be scraped for now.
+    pub(crate) stop: StopScrape,
 }
 
 impl Assignment {
@@ -53,17 +60,31 @@ impl Assignment {
         self.config.as_ref().map_or("", |config| &config.hash)
     }
 
+    /// Of its targets, as coordinators compute it.
+    pub(crate) fn digest(&self) -> u64 {
+        push::finish(self.targets.iter().map(|target| {
+            push::digest_of(target.id, &target.job, target.state.into(), target.labels.iter())
+        }))
+    }
+
+    /// Whether the emergency switch keeps a job from being scraped.
+    pub(crate) fn is_stopped(&self, job: &str) -> bool {
+        self.stop.stops.iter().any(|stop| stop.job.is_empty() || stop.job == job)
+    }
+
     fn target(&self, id: u64) -> Option<&Target> {
         self.targets.binary_search_by_key(&id, |target| target.id).ok().map(|i| &self.targets[i])
     }
 }
 
 /// What to do with a push.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Decision {
     Stale,
     Unchanged,
     NeedConfig,
+    NeedWhole,
+    PartTaken,
     Apply(Assignment),
 }
 
@@ -99,8 +120,35 @@ pub(crate) fn decide(
         Authority::Coordinator if held.config_hash() == push.config_hash => held.config.clone(),
         Authority::Coordinator => return Ok(Decision::NeedConfig),
     };
-    let targets = targets_from_wire(held, push.targets, now_ms)?;
-    Ok(Decision::Apply(Assignment { epoch: push.epoch, version: push.version, config, targets }))
+    let is_delta = push.delta.is_some();
+    let targets = match push.delta {
+        None => targets_from_wire(held, push.targets, now_ms)?,
+        Some(delta) if (push.epoch, delta.base_version) != (held.epoch, held.version) => {
+            return Ok(Decision::NeedWhole);
+        }
+        Some(delta) => changed(held, delta, now_ms)?,
+    };
+    let stop = push.stop.filter(|stop| stop.revision > held.stop.revision);
+    let stop = stop.unwrap_or_else(|| held.stop.clone());
+    let (epoch, version) = (push.epoch, push.version);
+    let next = Assignment { epoch, version, config, targets, stop };
+    match push.digest {
+        told if told == 0 || told == next.digest() => Ok(Decision::Apply(next)),
+        _ if is_delta => Ok(Decision::NeedWhole),
+        _ => Err(Error::Malformed("its targets are not those of its digest".to_owned())),
+    }
+}
+
+/// The targets after a delta, ascending by id.
+fn changed(held: &Assignment, delta: wire::Delta, now_ms: i64) -> Result<Vec<Target>> {
+    let news = targets_from_wire(held, delta.changed, now_ms)?;
+    let mut targets: BTreeMap<u64, Target> =
+        held.targets.iter().map(|target| (target.id, target.clone())).collect();
+    for id in delta.removed {
+        targets.remove(&id);
+    }
+    targets.extend(news.into_iter().map(|target| (target.id, target)));
+    Ok(targets.into_values().collect())
 }
 
 fn config_from_wire(bytes: &[u8], hash: String) -> Result<UserConfig> {

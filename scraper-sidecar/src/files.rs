@@ -60,13 +60,16 @@ pub(crate) fn render_config(config: &Config, user: Option<&UserConfig>) -> Resul
     shard_file::rewrite(text, &path, &edits).map_err(broken)
 }
 
-/// The files of targets, by name: one a job.
+/// The files of targets, by name: one a job, empty where the emergency switch has stopped the job.
 pub(crate) fn render_targets(assignment: &Assignment) -> BTreeMap<String, String> {
     let mut jobs: BTreeMap<&str, Vec<Labels>> = BTreeMap::new();
     for target in &assignment.targets {
         let mut labels = target.labels.to_builder();
         labels.set(TARGET_ID, target.id.to_string());
-        jobs.entry(&target.job).or_default().push(labels.build());
+        let listed = jobs.entry(&target.job).or_default();
+        if !assignment.is_stopped(&target.job) {
+            listed.push(labels.build());
+        }
     }
     jobs.into_iter()
         .map(|(job, targets)| {

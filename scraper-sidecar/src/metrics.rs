@@ -18,6 +18,11 @@ struct OutcomeLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabel {
+    job: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
 }
@@ -31,6 +36,7 @@ pub(crate) struct Metrics {
     epoch: Gauge,
     version: Gauge,
     targets: Family<StateLabel, Gauge>,
+    stopped: Family<JobLabel, Gauge>,
     config_ok: Gauge,
     pub(crate) reloads: Counter,
     pub(crate) reload_failures: Counter,
@@ -51,6 +57,11 @@ impl Metrics {
         registry.register(name("assignment_epoch"), "Epoch of the applied assignment", m.epoch);
         registry.register(name("assignment_version"), "Its version within the epoch", m.version);
         registry.register(name("targets"), "Assigned targets by state", m.targets);
+        registry.register(
+            name("scrape_stopped"),
+            "1 for each job that the emergency switch stops; an empty job is all of them",
+            m.stopped,
+        );
         registry.register(
             name("config_successful"),
             "1 when Prometheus runs the configuration that it should",
@@ -108,6 +119,10 @@ impl Metrics {
             let count = assignment.targets.iter().filter(|target| target.state == state).count();
             let gauge = self.targets.get_or_create(&StateLabel { state: name }).clone();
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.stopped.clear();
+        for stop in &assignment.stop.stops {
+            self.stopped.get_or_create(&JobLabel { job: stop.job.clone() }).set(1);
         }
     }
 }

@@ -9,11 +9,13 @@ use svc::{Shutdown, chain};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::assignment::{Assignment, Authority, Decision, UserConfig, decide};
+use crate::assignment::{Assignment, Authority, Decision, UserConfig};
 use crate::config::{Config, ConfigSource};
 use crate::error::{Error, Result};
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::prometheus::Prometheus;
+use crate::recover::{self, Recovered};
 use crate::rollout::Rollout;
 use crate::{files, state_file};
 
@@ -58,7 +60,7 @@ pub(crate) struct Owner {
     config: Arc<Config>,
     metrics: Metrics,
     assignment: Arc<Assignment>,
-    seen_epoch: u64,
+    inbox: Inbox,
     rollout: Rollout,
     /// The shard's prometheus.yml made from the assignment's configuration.
     rendered: String,
@@ -97,7 +99,7 @@ impl Owner {
         let owner = Self {
             config,
             metrics,
-            seen_epoch: start.assignment.epoch,
+            inbox: Inbox::after(start.assignment.epoch),
             assignment: Arc::new(start.assignment),
             rollout,
             rendered: start.rendered,
@@ -151,6 +153,8 @@ impl Owner {
             Ok(Outcome::Unchanged) => "unchanged",
             Ok(Outcome::RefusedStale) => "refused_stale",
             Ok(Outcome::NeedConfig | Outcome::Unspecified) => "need_config",
+            Ok(Outcome::NeedWhole) => "need_whole",
+            Ok(Outcome::PartTaken) => "part_taken",
             Err(_) => "error",
         };
         self.metrics.count_assign(counted);
@@ -159,20 +163,27 @@ impl Owner {
             version: self.assignment.version,
             config_hash: self.assignment.config_hash().to_owned(),
             outcome: outcome?.into(),
+            digest: self.assignment.digest(),
         })
     }
 
     async fn decide_and_apply(&mut self, push: AssignRequest) -> Result<Outcome> {
         let (epoch, version) = (push.epoch, push.version);
-        let now_ms = now_ms();
-        let decided = decide(&self.assignment, self.seen_epoch, push, self.authority(), now_ms);
-        self.seen_epoch = self.seen_epoch.max(epoch);
+        let authority = self.authority();
+        let decided = self.inbox.decide(&self.assignment, push, authority, now_ms());
         match decided.inspect_err(|error| self.refused = Some(chain(error)))? {
             Decision::Stale => {
-                warn!(epoch, version, seen_epoch = self.seen_epoch, "refused a stale assignment");
+                warn!(
+                    epoch,
+                    version,
+                    seen_epoch = self.inbox.seen_epoch,
+                    "refused a stale assignment"
+                );
                 Ok(Outcome::RefusedStale)
             }
             Decision::NeedConfig => Ok(Outcome::NeedConfig),
+            Decision::NeedWhole => Ok(Outcome::NeedWhole),
+            Decision::PartTaken => Ok(Outcome::PartTaken),
             Decision::Unchanged => {
                 // What the coordinator wants is what we hold: an earlier refusal is history.
                 self.refused = None;
@@ -215,6 +226,7 @@ impl Owner {
             config = next.config_hash(),
             "assignment applied"
         );
+        self.tell_stops(&next);
         self.refused = None;
         if !same_config {
             self.unusable = None;
@@ -222,6 +234,18 @@ impl Owner {
         self.rendered = rendered;
         self.assignment = next;
         Ok(())
+    }
+
+    fn tell_stops(&self, next: &Assignment) {
+        if next.stop.stops == self.assignment.stop.stops {
+            return;
+        }
+        for stop in &next.stop.stops {
+            warn!(job = stop.job, reason = stop.reason, "scraping is stopped");
+        }
+        if next.stop.stops.is_empty() {
+            info!("scraping goes on");
+        }
     }
 
     /// Brings the disk to the held assignment: targets first, so that a new job's file is there when it is loaded.
@@ -320,7 +344,18 @@ impl Start {
     /// persisted last, and that by none, so that Prometheus can start in any case.
     fn from_disk(config: &Config) -> Result<Self> {
         files::make_folders(config)?;
-        let mut assignment = state_file::load(&config.data_dir, now_ms())?;
+        let mut kept = None;
+        let mut assignment = match state_file::load(&config.data_dir, now_ms())? {
+            Some(assignment) => assignment,
+            None => {
+                let recovered = recover::from_files(config, now_ms());
+                let targets = recovered.map(|Recovered { targets, rendered }| {
+                    kept = Some(rendered);
+                    targets
+                });
+                Assignment { targets: targets.unwrap_or_default(), ..Assignment::default() }
+            }
+        };
         let mut unusable = None;
         let mut note = |error: Error| {
             error!(error = %chain(&error), "configuration not used");
@@ -335,7 +370,10 @@ impl Start {
             Err(error) => note(error),
         }
         let empty = files::render_config(config, None)?;
-        let rendered = match files::render_config(config, assignment.config.as_ref()) {
+        // Without the user's configuration what Prometheus runs is the best there is.
+        let kept = kept.filter(|_| assignment.config.is_none());
+        let made = files::render_config(config, assignment.config.as_ref());
+        let rendered = match kept.map_or(made, Ok) {
             Ok(rendered) => rendered,
             Err(error) => {
                 note(error);

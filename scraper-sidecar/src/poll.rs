@@ -35,6 +35,8 @@ pub(crate) struct Engine {
     /// Segments replayed so far and in all; 0 and 0 when no replay runs.
     pub(crate) wal_replay: (u64, u64),
     pub(crate) version: String,
+    /// When the process was started, in milliseconds since the epoch; 0: not known.
+    pub(crate) process_start_ms: i64,
 }
 
 /// What the last poll saw.
@@ -109,6 +111,10 @@ impl Poller {
             Readiness::Starting => {
                 let replay = self.prometheus.wal_replay().await?;
                 self.last.engine.wal_replay = replay.progress();
+                // Also of one that never gets ready it is to be seen that it starts again and again.
+                if let Some(own) = self.known(self.prometheus.own_metrics().await) {
+                    self.last.engine.process_start_ms = own.start_ms();
+                }
                 self.last.engine.state = EngineState::Starting;
                 Ok(())
             }
@@ -135,6 +141,7 @@ impl Poller {
         }
         let engine = &mut self.last.engine;
         engine.memory_bytes = own.resident_bytes.unwrap_or(0.0) as u64;
+        engine.process_start_ms = own.start_ms();
         engine.wal_replay = (0, 0);
         engine.state = EngineState::Ready;
         Ok(())

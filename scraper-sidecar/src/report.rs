@@ -51,6 +51,8 @@ fn report(held: &Held, observed: &Observed) -> ReportResponse {
             .map(|target| report_target(target, observed.scores.of(target), ready))
             .collect(),
         engine: Some(report_engine(held, observed)),
+        protocol: proto::push::PROTOCOL,
+        stop: Some(assignment.stop.clone()),
     }
 }
 
@@ -89,6 +91,7 @@ fn report_engine(held: &Held, observed: &Observed) -> wire::Engine {
         wal_replay_current: engine.wal_replay.0,
         wal_replay_max: engine.wal_replay.1,
         version: engine.version.clone(),
+        process_start_ms: engine.process_start_ms,
     }
 }
 
@@ -100,8 +103,16 @@ pub(crate) struct Summary {
     version: u64,
     config_hash: String,
     config_error: String,
+    /// What the emergency switch keeps from being scraped; an empty job is all of them.
+    stopped: Vec<Stopped>,
     targets: TargetCounts,
     engine: EngineSummary,
+}
+
+#[derive(Debug, Serialize)]
+struct Stopped {
+    job: String,
+    reason: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -144,11 +155,15 @@ fn summary(held: &Held, observed: &Observed) -> Summary {
         }
     }
     let engine = &observed.engine;
+    let stops = held.assignment.stop.stops.iter();
     Summary {
         epoch: report.epoch,
         version: report.version,
         config_hash: report.config_hash,
         config_error: held.config_error.clone(),
+        stopped: stops
+            .map(|stop| Stopped { job: stop.job.clone(), reason: stop.reason.clone() })
+            .collect(),
         targets: counts,
         engine: EngineSummary {
             state: match engine.state {

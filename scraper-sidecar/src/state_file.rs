@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use model::Labels;
-use proto::coordination::TargetState;
+use proto::coordination::{Stop, StopScrape, TargetState};
 use serde::{Deserialize, Serialize};
 use svc::durable;
 use xxhash_rust::xxh64::xxh64;
@@ -38,6 +38,22 @@ struct StoredAssignment {
     version: u64,
     config: Option<StoredConfig>,
     targets: Vec<StoredTarget>,
+    /// Absent in files of versions that did not have the switch; those skip it.
+    #[serde(default)]
+    stop: StoredStops,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct StoredStops {
+    revision: u64,
+    stops: Vec<StoredStop>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredStop {
+    job: String,
+    reason: String,
+    since_ms: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,24 +87,24 @@ pub(crate) fn save(data_dir: &Path, assignment: &Assignment) -> Result<()> {
     durable::write_with_mode(&path, &content, durable::PRIVATE).map_err(Error::write(&path))
 }
 
-/// The persisted assignment, or an empty one when there is none. A file that cannot be trusted is set aside, never
-/// deleted, and counts as none.
-pub(crate) fn load(data_dir: &Path, now_ms: i64) -> Result<Assignment> {
+/// The persisted assignment, where there is one. A file that cannot be trusted is set aside, never deleted, and counts
+/// as none.
+pub(crate) fn load(data_dir: &Path, now_ms: i64) -> Result<Option<Assignment>> {
     let path = data_dir.join(NAME);
     let content = match std::fs::read(&path) {
         Ok(content) => content,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Assignment::default()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::read(&path)(cause)),
     };
     match decode(&content, now_ms) {
-        Ok(assignment) => Ok(assignment),
+        Ok(assignment) => Ok(Some(assignment)),
         Err(reason) => {
             let aside = set_aside(&path)?;
             tracing::error!(
                 file = %path.display(), set_aside = %aside.display(), reason,
-                "the persisted assignment is corrupt; starting with nothing to scrape"
+                "the persisted assignment is corrupt and set aside"
             );
-            Ok(Assignment::default())
+            Ok(None)
         }
     }
 }
@@ -147,7 +163,23 @@ impl From<&Assignment> for StoredAssignment {
                 text: config.text.clone(),
             }),
             targets: assignment.targets.iter().map(StoredTarget::from).collect(),
+            stop: StoredStops::from(&assignment.stop),
         }
+    }
+}
+
+impl From<&StopScrape> for StoredStops {
+    fn from(stop: &StopScrape) -> Self {
+        let stops = stop.stops.iter().cloned();
+        let stored = |Stop { job, reason, since_ms }| StoredStop { job, reason, since_ms };
+        Self { revision: stop.revision, stops: stops.map(stored).collect() }
+    }
+}
+
+impl From<StoredStops> for StopScrape {
+    fn from(stored: StoredStops) -> Self {
+        let stop = |StoredStop { job, reason, since_ms }| Stop { job, reason, since_ms };
+        Self { revision: stored.revision, stops: stored.stops.into_iter().map(stop).collect() }
     }
 }
 
@@ -180,6 +212,7 @@ impl StoredAssignment {
             version: self.version,
             config: self.config.map(|config| UserConfig { text: config.text, hash: config.hash }),
             targets,
+            stop: self.stop.into(),
         }
     }
 }
@@ -220,15 +253,32 @@ mod tests {
             version: u64::MAX,
             config: Some(UserConfig { text: "global: {}\n".to_owned(), hash: "abc".to_owned() }),
             targets: vec![target(1, TargetState::Joining), target(u64::MAX, TargetState::Leaving)],
+            stop: StopScrape {
+                revision: 7,
+                stops: vec![Stop { job: "a".to_owned(), reason: "fire".to_owned(), since_ms: 6 }],
+            },
         }
     }
 
     #[test]
     fn what_is_saved_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(load(folder.path(), 42).unwrap(), Assignment::default());
+        assert_eq!(load(folder.path(), 42).unwrap(), None);
         save(folder.path(), &assignment()).unwrap();
-        assert_eq!(load(folder.path(), 42).unwrap(), assignment());
+        assert_eq!(load(folder.path(), 42).unwrap(), Some(assignment()));
+    }
+
+    #[test]
+    fn a_file_of_the_version_before_the_switch_is_read() {
+        let body = r#"{"epoch":3,"version":4,"config":{"hash":"abc","text":"global: {}\n"},"targets":[{"id":9,"job":"node","labels":{"__address__":"a:1"},"state":"active","series":7}]}"#;
+        let hash = xxh64(body.as_bytes(), 0);
+        let content = format!(
+            "{{\"format\":1,\"xxh64\":\"{hash:016x}\",\"bytes\":{}}}\n{body}\n",
+            body.len()
+        );
+        let read = decode(content.as_bytes(), 0).unwrap();
+        assert_eq!((read.epoch, read.version, read.targets[0].id), (3, 4, 9));
+        assert_eq!(read.stop, StopScrape::default());
     }
 
     #[test]
@@ -250,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for n in 1..=2 {
             std::fs::write(folder.path().join(NAME), "garbage\n").unwrap();
-            assert_eq!(load(folder.path(), 0).unwrap(), Assignment::default());
+            assert_eq!(load(folder.path(), 0).unwrap(), None);
             let aside = folder.path().join(format!("{NAME}.corrupt-{n}"));
             assert_eq!(std::fs::read_to_string(aside).unwrap(), "garbage\n");
         }

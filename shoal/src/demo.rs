@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Where the coordinator listens.
     #[arg(long = "coordinator.http-address", default_value = "127.0.0.1:9091")]
     coordinator_http_address: SocketAddr,
+    /// A further flag for the coordinator; repeatable.
+    #[arg(long = "coordinator.arg", allow_hyphen_values = true)]
+    coordinator_args: Vec<String>,
     /// Your own prometheus.yml in place of the generated one; no generators are started then.
     #[arg(long = "config.file")]
     config_file: Option<PathBuf>,

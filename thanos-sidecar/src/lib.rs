@@ -2,13 +2,15 @@
 //!
 //! Series come from Prometheus' streamed remote read and leave as StoreAPI frames while they arrive: the payload of a
 //! chunk is never decoded, and the answer is never held ([`series`]). Everything else is asked of Prometheus' HTTP API.
-//! Finished blocks go to the bucket (`block::shipper`), when there is one. External labels and the lowest timestamp
+//! Finished blocks go to the bucket (`block::shipper`), when there is one, and all others when that is asked for
+//! ([`flush`]). External labels and the lowest timestamp
 //! are asked for again and again ([`source`]); while Prometheus is down the process waits, not ready.
 
 pub mod api;
 pub mod args;
 pub mod config;
 pub mod error;
+pub mod flush;
 pub mod metrics;
 pub mod prometheus;
 pub mod series;
@@ -52,9 +54,10 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
         })
         .transpose()?;
     let api = Api { prometheus, sources, store: config.store, metrics };
-    let no_routes = axum::Router::new();
+    let flusher = shipping.as_ref().map(|shipping| shipping.flusher().spawn(&ctx));
+    let routes = flush::routes(flusher);
     let http =
-        svc::http::serve(config.http_address, config.http_grace_period, no_routes, &ctx).await?;
+        svc::http::serve(config.http_address, config.http_grace_period, routes, &ctx).await?;
     let grpc = svc::grpc::serve(config.grpc_address, api.routes(), &ctx).await?;
     ctx.tasks.spawn("prometheus watcher", watcher.run());
     if let Some(shipping) = shipping {

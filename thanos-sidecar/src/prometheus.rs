@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::error::Error;
-use answer::{Answer, ConfigAnswer, Envelope, MetadataAnswer, TargetsAnswer};
+use answer::{
+    Answer, ConfigAnswer, Envelope, MetadataAnswer, SnapshotAnswer, TargetsAnswer, TsdbAnswer,
+};
 use auth::Auth;
 use frames::FrameDecoder;
 
@@ -30,6 +32,9 @@ const MAX_METRICS_PAGE: usize = 64 << 20;
 const STREAM_SILENCE: Duration = Duration::from_secs(120);
 /// The longest that a stream may take in all: as long as a gRPC connection lives.
 const STREAM_LONGEST: Duration = Duration::from_secs(3600);
+
+/// A large head takes minutes to write.
+const SNAPSHOT_LONGEST: Duration = Duration::from_secs(1800);
 
 /// Times outside these, in milliseconds, are left out of a query: Prometheus takes no others as text.
 const FIRST_TIME: i64 = -62_135_596_800_000;
@@ -87,6 +92,21 @@ impl Prometheus {
             }
         }
         Ok(None)
+    }
+
+    /// The youngest sample in the head, in milliseconds; `None` while it has none.
+    pub async fn head_max_time(&self) -> Result<Option<i64>, Error> {
+        let limit = [("limit", "1".to_owned())];
+        let status: Answer<TsdbAnswer> = self.get("/api/v1/status/tsdb", &limit).await?;
+        Ok(status.data.head_stats.max_time())
+    }
+
+    /// Hard links to all blocks, and a block of the head, in a folder below `snapshots`. Returns its name.
+    pub async fn snapshot(&self) -> Result<String, Error> {
+        let path = "/api/v1/admin/tsdb/snapshot";
+        let request = self.client.post(self.url(path)).timeout(SNAPSHOT_LONGEST);
+        let snapshot: Answer<SnapshotAnswer> = self.json(path, request).await?;
+        Ok(snapshot.data.name)
     }
 
     /// Label names of the selected series, sorted.

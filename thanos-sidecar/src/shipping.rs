@@ -12,6 +12,7 @@ use svc::backoff::Backoff;
 use tracing::{error, info, warn};
 
 use crate::config::ShippingConfig;
+use crate::flush::Flusher;
 use crate::prometheus::Prometheus;
 use crate::source::Sources;
 
@@ -27,6 +28,8 @@ const USUAL_BLOCK: Duration = Duration::from_secs(7200);
 pub struct Loop {
     config: ShippingConfig,
     shipper: Shipper,
+    bucket: Bucket,
+    metrics: block::shipper::Metrics,
     prometheus: Prometheus,
     sources: Sources,
     ctx: svc::Context,
@@ -43,8 +46,19 @@ impl Loop {
         let bucket = Bucket::open(&config.bucket, &ctx.metrics)?;
         info!(bucket = bucket.name(), "shipping blocks");
         let metrics = block::shipper::Metrics::register(&ctx.metrics);
-        let shipper = Shipper::new(config.shipper.clone(), bucket, metrics);
-        Ok(Self { config, shipper, prometheus, sources, ctx })
+        let shipper = Shipper::new(config.shipper.clone(), bucket.clone(), metrics.clone());
+        Ok(Self { config, shipper, bucket, metrics, prometheus, sources, ctx })
+    }
+
+    /// What ships the head, too, into the same bucket.
+    pub fn flusher(&self) -> Flusher {
+        Flusher::new(
+            self.config.shipper.clone(),
+            self.bucket.clone(),
+            self.metrics.clone(),
+            self.prometheus.clone(),
+            self.sources.clone(),
+        )
     }
 
     /// Ships until shutdown. An error only when Prometheus is set up so that blocks would be compacted before they

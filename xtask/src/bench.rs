@@ -2,14 +2,16 @@
 
 use anyhow::ensure;
 
-use crate::{cargo, install};
+use crate::cargo;
+use crate::install::{self, Need};
 
-/// The benchmarks: a name, the crate, its bench target, and whether it drives the real binary.
-const BENCHES: &[(&str, &str, &str, bool)] = &[
-    ("exposition", "scrape", "exposition", false),
-    ("sidecar", "thanos-sidecar", "stream", true),
-    ("plan", "coordinator", "plan", false),
-    ("coordinator", "coordinator", "simulate", false),
+/// The benchmarks: a name, the crate, its bench target, and what it needs beside the real binary, if it drives that.
+const BENCHES: &[(&str, &str, &str, Option<&[Need]>)] = &[
+    ("exposition", "scrape", "exposition", None),
+    ("sidecar", "thanos-sidecar", "stream", Some(install::DEMO)),
+    ("plan", "coordinator", "plan", None),
+    ("coordinator", "coordinator", "simulate", None),
+    ("promql", "query", "promql", Some(install::PEERS)),
 ];
 
 /// Runs all benchmarks, or the named ones.
@@ -23,12 +25,12 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
         );
     }
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
-    for (name, package, target, needs_binary) in BENCHES.iter().filter(|(name, ..)| wanted(name)) {
+    for (name, package, target, needs) in BENCHES.iter().filter(|(name, ..)| wanted(name)) {
         crate::say(&format!("== {name}"));
         let mut bench = crate::cargo_command();
         bench.args(["bench", "--quiet", "--package", package, "--bench", target]);
-        if *needs_binary {
-            install::debian_packages(install::DEMO)?;
+        if let Some(needs) = needs {
+            install::debian_packages(needs)?;
             cargo(&["build", "--release", "--package", "shoal"])?;
             bench.env("SHOAL_BIN", crate::target().join("release/shoal"));
         }

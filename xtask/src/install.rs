@@ -20,6 +20,12 @@ pub(crate) const DEMO: &[Need] = &[
     Need { program: "prometheus-node-exporter", package: "prometheus-node-exporter" },
 ];
 
+/// What PromQL is measured against.
+pub(crate) const PEERS: &[Need] = &[
+    Need { program: "prometheus", package: "prometheus" },
+    Need { program: "victoria-metrics", package: "victoria-metrics" },
+];
+
 /// Installs the packages whose program is missing.
 pub(crate) fn debian_packages(needs: &[Need]) -> anyhow::Result<()> {
     let missing: Vec<&str> = needs

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo | test | lint | bench | codegen`.
+//! The project's own tasks: `cargo xtask demo | test | lint | bench | fuzz | codegen`.
 
 mod bench;
 mod demo;
@@ -37,6 +37,11 @@ enum Task {
     Lint,
     /// Builds release and prints every benchmark, or the named ones.
     Bench { names: Vec<String> },
+    /// Fuzzes with every check on: the targets named, all without; `--minutes 60 --seed 7 --from 0`.
+    Fuzz {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Renews the code generated from the .proto files.
     Codegen,
 }
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::run(&arguments),
         Task::Lint => lint::run(),
         Task::Bench { names } => bench::run(&names),
+        Task::Fuzz { arguments } => fuzz(&arguments),
         Task::Codegen => cargo(&["run", "--quiet", "--package", "codegen"]),
     };
     match outcome {
@@ -71,6 +77,13 @@ fn target() -> PathBuf {
 /// Runs cargo in the workspace; fails when it fails.
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
     run(cargo_command().args(arguments))
+}
+
+/// Builds the fuzzer in its own profile and runs it.
+fn fuzz(arguments: &[String]) -> anyhow::Result<()> {
+    let mut command = cargo_command();
+    command.args(["run", "--profile", "fuzz", "--package", "fuzz", "--"]).args(arguments);
+    run(&mut command)
 }
 
 /// The cargo that runs us, in the workspace. What it has told us of our own package is taken out of the environment:

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::plan::{
-    Condition, History, Holding, Limits, ShardId, ShardView, Size, Snapshot, TargetView, plan,
+    Condition, History, Holding, LifeLimits, Limits, ShardId, ShardLife, ShardView, Size, Snapshot,
+    TargetView, plan,
 };
 
 use super::fleet::{Fleet, Held};
@@ -33,6 +34,7 @@ pub(crate) fn limits(capacity: u64) -> Limits {
         fill_to: 90,
         relieve_to: 95,
         drain_to: 80,
+        life: LifeLimits::default(),
     }
 }
 
@@ -140,7 +142,7 @@ impl Ours {
             };
             let capacity = self.limits.max_series;
             let holdings = shard.held.iter().map(holding).collect();
-            ShardView { id, capacity, condition, known: true, holdings }
+            ShardView { id, capacity, condition, known: true, holdings, life: ShardLife::default() }
         });
         Snapshot {
             targets: targets.collect(),

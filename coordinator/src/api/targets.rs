@@ -15,6 +15,7 @@ use super::{Api, bad_data, rfc3339, success};
 use crate::found::FoundTarget;
 use crate::plan::{ShardId, Size, TargetView};
 use crate::status::Status;
+use crate::stop;
 
 /// Go's zero time, which Prometheus shows for a target that was never scraped.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -142,7 +143,10 @@ fn active_target(
         scrape_pool: found.job.to_string(),
         global_url: url.clone(),
         scrape_url: url,
-        last_error: newest.map(|report| report.last_error.clone()).unwrap_or_default(),
+        last_error: match stop::reason(&status.stop, &found.job) {
+            Some(reason) => format!("scraping is stopped: {reason}"),
+            None => newest.map(|report| report.last_error.clone()).unwrap_or_default(),
+        },
         last_scrape,
         last_scrape_duration: newest.map_or(0.0, |report| report.last_scrape_duration_seconds),
         health: match health {

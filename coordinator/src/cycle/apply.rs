@@ -1,20 +1,26 @@
 //! The plan, carried out: assignments to shards, the number of shards to the backend, the picture to the API.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proto::convert::labels_to_coordination;
-use proto::coordination::{ReportResponse, Target, TargetState};
+use proto::coordination::{ReportResponse, StopScrape, Target, TargetState};
+use proto::push::PROTOCOL;
 use tracing::{debug, info};
 
 use super::Cycle;
 use super::observe::Reports;
+use crate::found::FoundTarget;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, History, Plan, Reason, SERIES_PER_SCRAPE, ShardId, Size, Snapshot, State,
+    Condition, Desired, History, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Shipped, Size,
+    Snapshot, State,
 };
-use crate::shard::agent::Push;
+use crate::shard::Wanted;
+use crate::shard::agent::PROMPT;
+use crate::shard::push::Push;
 use crate::status::{Basis, ShardStatus, Status, engine_name};
+use crate::stop;
 
 impl Cycle {
     /// Asks for trial scrapes of what has no size yet.
@@ -23,22 +29,19 @@ impl Cycle {
         let mut ids: Vec<u64> = unsized_ids.map(|refused| refused.target).collect();
         ids.sort_unstable();
         ids.dedup();
-        let targets = ids.into_iter().filter_map(|id| self.found.get(id).cloned()).collect();
-        self.explorer.want(&self.config, targets);
+        let found = ids.into_iter().filter_map(|id| self.found.get(id).cloned());
+        let scraped = found.filter(|found| stop::reason(&self.stop, &found.job).is_none());
+        self.explorer.want(&self.config, scraped.collect());
     }
 
     /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
-    /// waits for the answers for the time that a shard has. Others get theirs when they answer again.
+    /// waits a moment for the answers. Others get theirs when they answer again.
     pub(super) async fn apply(&mut self, plan: &Plan, reports: &Reports) {
         // The turn may have taken long (the process may have been stopped): what counts is who leads now.
         let Some(epoch) = self.term.filter(|epoch| self.leadership.term() == Some(*epoch)) else {
             return;
         };
-        self.backend.wanted.send_if_modified(|wanted| {
-            let changed = wanted.as_ref() != Some(&plan.shard_counts);
-            *wanted = Some(plan.shard_counts.clone());
-            changed
-        });
+        self.want(plan);
         let mut pushed = Vec::new();
         for (shard, desired) in &plan.shards {
             let Some(seen) = reports.get(shard).filter(|seen| seen.current) else { continue };
@@ -52,8 +55,9 @@ impl Cycle {
             debug!(%shard, epoch, version, targets = targets.len(), with_config, "assigning");
             if let Some(agent) = self.agents.get(*shard) {
                 // One that failed last time is not waited for: its answer is seen in a later turn.
-                let trusted = agent.view.borrow().push_error.is_none();
-                agent.push(Push { epoch, version, config, with_config, targets });
+                let trusted = agent.view.borrow().takes_promptly();
+                let (stop, held) = (StopScrape::clone(&self.stop), Arc::clone(&seen.report));
+                agent.push(Push { epoch, version, config, with_config, targets, stop, held });
                 if trusted {
                     pushed.push(agent.pushed(epoch, version));
                 }
@@ -64,8 +68,26 @@ impl Cycle {
             return;
         }
         let answers = futures::future::join_all(pushed);
-        let in_time = tokio::time::timeout(self.shard_timeout, answers).await.is_ok();
+        let patience = self.shard_timeout.min(PROMPT);
+        let in_time = tokio::time::timeout(patience, answers).await.is_ok();
         info!(epoch, version = self.version, shards = count, in_time, "assignments sent");
+    }
+
+    /// Tells the backend how many shards there are to be, and the shards that are to go to ship what they have.
+    fn want(&self, plan: &Plan) {
+        let mut shipped = BTreeSet::new();
+        for (shard, rung) in &plan.rungs {
+            self.shippers.want(*shard, *rung);
+            if *rung == Rung::Removable && self.shippers.shipped(*shard) == Shipped::All {
+                shipped.insert(*shard);
+            }
+        }
+        let next = Wanted { counts: plan.shard_counts.clone(), shipped };
+        self.backend.wanted.send_if_modified(|wanted| {
+            let changed = wanted.as_ref() != Some(&next);
+            *wanted = Some(next);
+            changed
+        });
     }
 
     /// Whether a shard has already applied this, from us.
@@ -76,13 +98,21 @@ impl Cycle {
         {
             return false;
         }
-        let held: HashMap<u64, TargetState> = report
+        if report.protocol >= PROTOCOL && !self.is_switched(report) {
+            return false;
+        }
+        let held: HashMap<u64, &Target> = report
             .targets
             .iter()
             .filter_map(|held| held.target.as_ref())
-            .map(|target| (target.id, target.state()))
+            .map(|target| (target.id, target))
             .collect();
-        desired.iter().all(|desired| held.get(&desired.target) == Some(&to_proto(desired.state)))
+        desired.iter().all(|desired| {
+            held.get(&desired.target).is_some_and(|held| {
+                held.state() == to_proto(desired.state)
+                    && self.found.get(desired.target).is_none_or(|found| is_as_found(held, found))
+            })
+        })
     }
 
     /// Targets as they go over the wire: as discovered, or, where discovery is not complete yet, as the shard has them.
@@ -142,8 +172,14 @@ impl Cycle {
                 state: self.state_name(view.id, view.condition, plan),
                 engine: engine_word(view.condition, current),
                 series,
+                restarts: self.tracks.get(&view.id).map_or(0, |track| track.detector.restarts()),
                 report: known.map(|seen| seen.report),
-                error: agent.and_then(|view| view.error.or(view.push_error)),
+                error: self
+                    .tracks
+                    .get(&view.id)
+                    .and_then(|track| track.doubt.clone())
+                    .or_else(|| agent.and_then(|view| view.error.or(view.push_error)))
+                    .or_else(|| self.shipping_error(view.id, plan)),
             });
         }
         self.show_metrics(&seen, plan, &shards);
@@ -162,22 +198,29 @@ impl Cycle {
             shards,
             unassigned: plan.unassigned.clone(),
             trial_errors: self.trial_errors.clone(),
+            stop: Arc::clone(&self.stop),
         };
         self.status.send_replace(Arc::new(status));
     }
 
+    fn shipping_error(&self, id: ShardId, plan: &Plan) -> Option<String> {
+        let shipping = plan.rungs.get(&id) == Some(&Rung::Shipping);
+        self.shippers.error(id).filter(|_| shipping)
+    }
+
     fn state_name(&self, id: ShardId, condition: Condition, plan: &Plan) -> &'static str {
+        if self.tracks.get(&id).is_some_and(|track| track.detector.is_quarantined()) {
+            return "quarantined";
+        }
         let lost = |decision: &crate::plan::Decision| matches!(decision, crate::plan::Decision::Lost { shard, .. } if *shard == id);
         if plan.decisions.iter().any(lost) {
             return "lost";
         }
         match condition {
-            Condition::Ready if plan.history.draining.get(&id.group) == Some(&id.ordinal) => {
-                "draining"
-            }
-            Condition::Ready => "active",
+            Condition::Ready => plan.rungs.get(&id).copied().unwrap_or(Rung::Active).name(),
             Condition::Starting { .. } => "starting",
             Condition::EngineDown { .. } => "engine_down",
+            Condition::AgentDown { .. } => "agent_down",
             Condition::Unreachable { .. } => "unreachable",
         }
     }
@@ -207,6 +250,7 @@ impl Cycle {
                 .map(|shard| ShownShard {
                     name: shard.endpoint.id.to_string(),
                     engine: shard.engine,
+                    state: shard.state,
                     series: shard.series,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
                 })
@@ -221,6 +265,12 @@ fn engine_word(condition: Condition, current: Option<&ReportResponse>) -> &'stat
         Condition::Starting { .. } => "starting",
         _ => engine_name(current),
     }
+}
+
+/// Whether a shard has a target with the labels that it has now.
+pub(super) fn is_as_found(held: &Target, found: &FoundTarget) -> bool {
+    let held_labels = held.labels.iter().map(|label| (label.name.as_str(), label.value.as_str()));
+    *held.job == *found.job && held_labels.eq(found.target.labels.iter())
 }
 
 fn to_proto(state: State) -> TargetState {

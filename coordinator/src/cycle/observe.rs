@@ -4,16 +4,18 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use proto::coordination::engine::State as Engine;
+use proto::coordination::engine::State as EngineState;
 use proto::coordination::target_report::Health;
 use proto::coordination::{ReportResponse, TargetReport, TargetState};
 use tracing::{error, info};
 
 use super::{Cycle, Track};
 use crate::Error;
+use crate::detect::{Detector, Engine, Look};
 use crate::explore::Trial;
+use crate::found::names::Memory;
 use crate::found::{self, Found};
-use crate::plan::{Condition, Holding, ShardId, ShardView, Size, Snapshot, State, TargetView};
+use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, TargetView};
 
 /// The size of a target that did not answer, where its job has no other.
 const SMALL: u64 = 1_000;
@@ -22,7 +24,7 @@ const SMALL: u64 = 1_000;
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) report: Arc<ReportResponse>,
-    /// Whether it was in this turn.
+    /// Whether it came in since the last turn.
     pub(super) current: bool,
 }
 
@@ -38,6 +40,7 @@ impl Cycle {
             self.config = newest;
             self.discovery.update(&self.config.scrape_configs);
             self.complete.clear();
+            self.recall.configure(&self.config);
         }
         let groups = Arc::clone(&self.groups.borrow());
         let answered = self.found_in.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &groups));
@@ -47,8 +50,10 @@ impl Cycle {
         self.found_in = Some(Arc::clone(&groups));
         let config = Arc::clone(&self.config);
         let mut complete = std::mem::take(&mut self.complete);
+        let (before, waiting) = (Arc::clone(&self.found), self.naming.waiting.clone());
         let find = move || {
-            let found = found::find(&config, &groups, &mut complete);
+            let memory = Memory::of(&config, before.targets.iter(), &waiting);
+            let found = found::find(&config, &groups, &mut complete, &before, &memory);
             (found, complete)
         };
         match tokio::task::spawn_blocking(find).await {
@@ -56,6 +61,7 @@ impl Cycle {
                 self.complete = complete;
                 self.teller.tell_found(&self.found, &found);
                 self.found = Arc::new(found);
+                self.forget_names();
             }
             Err(panic) => error!(error = %panic, "relabelling failed, the targets stay"),
         }
@@ -66,20 +72,24 @@ impl Cycle {
         self.fleet = Arc::clone(&self.backend.fleet.borrow_and_update());
         let now = super::now_ms();
         for endpoint in &self.fleet.endpoints {
-            let ensured = self.agents.ensure(endpoint.id, &endpoint.sidecar, self.shard_timeout);
+            let prometheus = endpoint.prometheus.as_deref();
+            let ensured =
+                self.agents.ensure(endpoint.id, &endpoint.sidecar, prometheus, self.shard_timeout);
             let renewed = ensured.unwrap_or_else(|cause| {
                 error!(shard = %endpoint.id, error = %svc::chain(&cause), "shard cannot be spoken to");
                 false
             });
+            self.shippers.ensure(endpoint.id, endpoint.shipper.as_deref());
             match self.tracks.entry(endpoint.id) {
                 // At its new address it has said nothing yet.
                 Entry::Occupied(mut track) => track.get_mut().known &= !renewed,
                 Entry::Vacant(place) => {
                     place.insert(Track {
-                        condition: Condition::Starting { since: now },
+                        detector: Detector::new(now),
                         known: endpoint.fresh,
-                        ready_once: false,
-                        since: now,
+                        looked_at: 0,
+                        doubt: None,
+                        deaf_since: None,
                     });
                 }
             }
@@ -87,6 +97,7 @@ impl Cycle {
         let fleet = Arc::clone(&self.fleet);
         let exists = |id| fleet.endpoints.binary_search_by_key(&id, |endpoint| endpoint.id).is_ok();
         self.agents.retain(exists);
+        self.shippers.retain(exists);
         self.tracks.retain(|id, _| exists(*id));
     }
 
@@ -132,27 +143,65 @@ impl Cycle {
 
     /// Takes what the agents have seen: each shard's condition and last report.
     pub(super) fn take_reports(&mut self, now: i64) -> Reports {
+        let doubles = self.doubles();
         let mut reports = Reports::new();
         for (id, track) in &mut self.tracks {
             let Some(agent) = self.agents.get(*id) else { continue };
-            let view = agent.view.borrow().clone();
-            let current = view.good_round == self.round;
-            let report = view.held();
-            let engine = report.as_ref().filter(|_| current).map(|report| engine(report));
-            let grace = i64::try_from(self.limits.grace.as_millis()).unwrap_or(i64::MAX);
-            let condition = track.next(engine, now, grace);
-            if std::mem::discriminant(&condition) != std::mem::discriminant(&track.condition) {
+            let mut view = agent.view.borrow().clone();
+            let same_as = |other| format!("not believed: it reports what shard {other} does");
+            track.doubt = doubles.get(id).map(same_as);
+            view.error = track.doubt.clone().or(view.error);
+            let report = view.held().filter(|_| !doubles.contains_key(id));
+            let look = if view.round <= track.looked_at {
+                Look::Pending
+            } else if view.error.is_some() {
+                Look::Silent { direct: view.direct }
+            } else {
+                answered(report.as_deref())
+            };
+            track.looked_at = view.round;
+            let before = track.detector.condition();
+            let verdict = track.detector.look(look, now, &self.patience);
+            let condition = track.detector.condition();
+            if std::mem::discriminant(&condition) != std::mem::discriminant(&before) {
                 self.teller.tell_condition(*id, condition, view.error.as_deref());
             }
-            track.condition = condition;
+            if let Some(verdict) = verdict {
+                self.teller.tell_verdict(*id, verdict);
+            }
+            let current = matches!(look, Look::Answered { .. });
             track.known |= current;
-            track.ready_once |= condition == Condition::Ready;
+            track.deaf_since = view.push_error.as_ref().and(track.deaf_since.or(Some(now)));
             if let Some(report) = report {
                 reports.insert(*id, Seen { report, current });
             }
         }
         self.learn_sizes(&reports);
         reports
+    }
+
+    /// Shards that report the very assignment of another one: two addresses of one sidecar, or a copy of its folder. The
+    /// one that was handed it is believed, else the lowest.
+    fn doubles(&self) -> BTreeMap<ShardId, ShardId> {
+        let mut holders: HashMap<(u64, u64), Vec<(bool, ShardId)>> = HashMap::new();
+        for id in self.tracks.keys() {
+            let Some(agent) = self.agents.get(*id) else { continue };
+            let view = agent.view.borrow();
+            let Some(report) = view.report.as_ref().filter(|report| report.version > 0) else {
+                continue;
+            };
+            let applied = view.applied.as_ref().map(|(_, push)| (push.epoch, push.version));
+            let is_given = applied == Some((report.epoch, report.version));
+            let same = holders.entry((report.epoch, report.version)).or_default();
+            same.push((!is_given, *id));
+        }
+        let mut doubles = BTreeMap::new();
+        for mut same in holders.into_values().filter(|same| same.len() > 1) {
+            same.sort_unstable();
+            let believed = same[0].1;
+            doubles.extend(same[1..].iter().map(|(_, id)| (*id, believed)));
+        }
+        doubles
     }
 
     /// Shards count what they scrape.
@@ -207,53 +256,37 @@ impl Cycle {
             Some(ShardView {
                 id: endpoint.id,
                 capacity: endpoint.max_series.unwrap_or(self.limits.max_series),
-                condition: track.condition,
+                condition: track.detector.condition(),
                 known: track.known,
                 holdings: holdings.unwrap_or_default(),
+                life: ShardLife {
+                    shipped: self.shippers.shipped(endpoint.id),
+                    quarantined: track.detector.is_quarantined(),
+                    deaf_since: track.deaf_since,
+                },
             })
         });
         Snapshot {
             targets: targets.collect(),
             shards: shards.collect(),
             groups: self.fleet.groups,
-            held_jobs: self.found.held_jobs.clone(),
+            held_jobs: self.held_jobs(),
         }
     }
 }
 
-impl Track {
-    /// The condition from now on. `engine` is what the shard said of its Prometheus in this turn, if it spoke.
-    fn next(&self, engine: Option<Engine>, now: i64, grace: i64) -> Condition {
-        let starting = |since: i64| {
-            // One that never comes up is not waited for for ever.
-            if now - since > grace {
-                Condition::EngineDown { since }
-            } else {
-                Condition::Starting { since }
-            }
-        };
-        match (engine, self.condition) {
-            (Some(Engine::Ready), _) => Condition::Ready,
-            // A WAL replay takes as long as it takes.
-            (Some(Engine::Starting), Condition::Starting { since }) => {
-                Condition::Starting { since }
-            }
-            (Some(Engine::Starting), _) => Condition::Starting { since: now },
-            (Some(_), _) if !self.ready_once => starting(self.since),
-            (Some(_), Condition::EngineDown { since }) => Condition::EngineDown { since },
-            (Some(_), _) => Condition::EngineDown { since: now },
-            (None, Condition::Unreachable { since }) => Condition::Unreachable { since },
-            (None, Condition::Starting { since }) if !self.ready_once && now - since <= grace => {
-                Condition::Starting { since }
-            }
-            (None, _) if !self.ready_once => Condition::Unreachable { since: self.since },
-            (None, _) => Condition::Unreachable { since: now },
+/// What a shard that has answered says of its Prometheus.
+fn answered(report: Option<&ReportResponse>) -> Look {
+    let engine = report.and_then(|report| report.engine.as_ref());
+    let started = engine.map_or(0, |engine| engine.process_start_ms);
+    let engine = match engine.map_or(EngineState::Unspecified, |engine| engine.state()) {
+        EngineState::Ready => Engine::Ready,
+        EngineState::Starting => {
+            Engine::Starting { replayed: engine.map_or(0, |engine| engine.wal_replay_current) }
         }
-    }
-}
-
-fn engine(report: &ReportResponse) -> Engine {
-    report.engine.as_ref().map_or(Engine::Unspecified, |engine| engine.state())
+        EngineState::Unreachable | EngineState::Unspecified => Engine::Down,
+    };
+    Look::Answered { engine, started: Some(started).filter(|started| *started > 0) }
 }
 
 fn holdings(report: &ReportResponse, found: &Found) -> Vec<Holding> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use tracing::{info, warn};
 
 use super::observe::Reports;
+use crate::detect::Verdict;
 use crate::events::Events;
 use crate::found::{Found, FoundTarget};
 use crate::metrics::Metrics;
@@ -33,6 +34,10 @@ impl Teller {
             placed: HashSet::new(),
             guessed: HashSet::new(),
         }
+    }
+
+    pub(super) fn tell_event(&self, kind: &'static str, message: String) {
+        self.events.tell(kind, message);
     }
 
     pub(super) fn tell_found(&mut self, before: &Found, after: &Found) {
@@ -94,6 +99,13 @@ impl Teller {
             Condition::EngineDown { .. } => {
                 ("shard_down", format!("Prometheus of shard {shard} does not answer"))
             }
+            Condition::AgentDown { .. } => {
+                let cause = cause.unwrap_or("no report");
+                let message = format!(
+                    "sidecar of shard {shard} does not answer, its Prometheus goes on: {cause}"
+                );
+                ("shard_agent_down", message)
+            }
             Condition::Unreachable { .. } => {
                 let cause = cause.unwrap_or("no report");
                 ("shard_unreachable", format!("shard {shard} does not answer: {cause}"))
@@ -104,6 +116,28 @@ impl Teller {
         } else {
             warn!(%shard, condition = ?now, error = cause, "shard is in trouble");
         }
+        self.events.tell(kind, message);
+    }
+
+    pub(super) fn tell_verdict(&self, shard: ShardId, verdict: Verdict) {
+        let (kind, message) = match verdict {
+            Verdict::Quarantined { restarts, within } => {
+                let seconds = within.as_secs();
+                warn!(%shard, restarts, within_seconds = seconds, "shard is in quarantine");
+                let message = format!(
+                    "shard {shard} is in quarantine: its Prometheus started {restarts} times within {seconds} s"
+                );
+                ("shard_quarantined", message)
+            }
+            Verdict::Released { stable } => {
+                let seconds = stable / 1000;
+                info!(%shard, stable_seconds = seconds, "shard is out of quarantine");
+                let message =
+                    format!("shard {shard} is out of quarantine: it was stable for {seconds} s");
+                ("shard_released", message)
+            }
+        };
+        self.metrics.decided(kind);
         self.events.tell(kind, message);
     }
 

@@ -22,7 +22,7 @@ impl Planner<'_> {
         if unsettled || !self.is_fine_grained() {
             return;
         }
-        let fair = |bin: &Bin| bin.status == Status::Ready && !bin.holds_oversize();
+        let fair = |bin: &Bin| bin.status == Status::Ready && !bin.drained && !bin.holds_oversize();
         let (mut load, mut capacity) = (0u64, 0u64);
         for bin in self.bins.iter().filter(|bin| fair(bin)) {
             load = load.saturating_add(bin.committed);

@@ -1,6 +1,7 @@
 //! A group's shards as bins: what each is to hold and what still fits.
 
-use super::{Condition, Desired, Limits, ShardId, ShardView, State};
+use super::lifecycle::grace;
+use super::{Condition, Desired, Limits, ShardId, ShardView, State, quarantine};
 
 /// A shard under planning, existing or wanted.
 #[derive(Debug)]
@@ -10,6 +11,10 @@ pub(super) struct Bin {
     pub(super) status: Status,
     pub(super) known: bool,
     pub(super) draining: bool,
+    /// Drained, and empty since: filled last.
+    pub(super) drained: bool,
+    /// Its Prometheus crashes again and again.
+    pub(super) quarantined: bool,
     /// Load of what it owns or is about to own.
     pub(super) committed: u64,
     /// Load of what leaves it (and may come back) or is on its way to it.
@@ -37,6 +42,8 @@ pub(super) enum Status {
     Ready,
     /// Has room that counts, but moves to it cannot begin yet.
     Waiting,
+    /// Keeps what it has, takes nothing, and its room does not count.
+    Shunned,
     /// In trouble for longer than the grace time: its room does not count.
     Lost,
     /// Does not exist yet.
@@ -44,9 +51,15 @@ pub(super) enum Status {
 }
 
 impl Bin {
-    pub(super) fn existing(shard: &ShardView, limits: &Limits, now: i64) -> Self {
-        let status = status(shard.condition, limits, now);
-        Self { known: shard.known, status, ..Self::wanted(shard.id, shard.capacity) }
+    pub(super) fn existing(
+        shard: &ShardView,
+        quarantined: bool,
+        limits: &Limits,
+        now: i64,
+    ) -> Self {
+        let status = status(shard, quarantined, limits, now);
+        let known = shard.known;
+        Self { known, status, quarantined, ..Self::wanted(shard.id, shard.capacity) }
     }
 
     pub(super) fn wanted(id: ShardId, capacity: u64) -> Self {
@@ -56,6 +69,8 @@ impl Bin {
             status: Status::Wanted,
             known: true,
             draining: false,
+            drained: false,
+            quarantined: false,
             committed: 0,
             reserved: 0,
             slots: Vec::new(),
@@ -125,6 +140,16 @@ impl Bin {
         }
     }
 
+    /// Whether its Prometheus is there to hand a target over.
+    pub(super) fn can_give(&self) -> bool {
+        self.status == Status::Ready || (self.quarantined && self.status == Status::Shunned)
+    }
+
+    /// Whether its room counts.
+    pub(super) fn is_usable(&self) -> bool {
+        !matches!(self.status, Status::Lost | Status::Shunned)
+    }
+
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
@@ -162,13 +187,32 @@ pub(super) fn share(capacity: u64, percent: u64) -> u64 {
     u64::try_from(u128::from(capacity) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
 
-fn status(condition: Condition, limits: &Limits, now: i64) -> Status {
-    let grace = i64::try_from(limits.grace.as_millis()).unwrap_or(i64::MAX);
+fn status(shard: &ShardView, quarantined: bool, limits: &Limits, now: i64) -> Status {
+    let condition = shard.condition;
+    let within = |since: i64, time: std::time::Duration| {
+        now.saturating_sub(since) <= i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    };
+    let trouble = |since: i64| {
+        let grace = grace(condition, shard.known, limits);
+        if grace.is_none_or(|grace| within(since, grace)) { Status::Waiting } else { Status::Lost }
+    };
     match condition {
-        Condition::Ready => Status::Ready,
-        Condition::Starting { .. } => Status::Waiting,
-        Condition::EngineDown { since } | Condition::Unreachable { since } => {
-            if now.saturating_sub(since) > grace { Status::Lost } else { Status::Waiting }
+        Condition::Ready if quarantined => quarantine::status(true),
+        Condition::Starting { .. } | Condition::EngineDown { .. } if quarantined => {
+            quarantine::status(false)
         }
+        Condition::Ready => match shard.life.deaf_since {
+            None => Status::Ready,
+            // It scrapes what it has, but it can be given nothing.
+            Some(since) if within(since, limits.grace) => Status::Waiting,
+            Some(_) => Status::Shunned,
+        },
+        Condition::Starting { .. } => Status::Waiting,
+        Condition::EngineDown { since } | Condition::Unreachable { since } => trouble(since),
+        // Its targets are scraped; others do not wait for its room.
+        Condition::AgentDown { since } => match trouble(since) {
+            Status::Waiting if !within(since, limits.grace) => Status::Shunned,
+            status => status,
+        },
     }
 }

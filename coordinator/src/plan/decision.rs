@@ -91,6 +91,8 @@ pub enum WhyMoved {
     Drain,
     /// The shard is fuller than the others.
     Balance { load: u64, mean: u64 },
+    /// The shard's Prometheus crashes again and again.
+    Quarantine,
 }
 
 impl fmt::Display for WhyMoved {
@@ -100,6 +102,7 @@ impl fmt::Display for WhyMoved {
                 write!(f, "the shard holds {load} series, {capacity} at most are allowed")
             }
             Self::Drain => write!(f, "the shard is being drained"),
+            Self::Quarantine => write!(f, "the shard is in quarantine"),
             Self::Balance { load, mean } => {
                 write!(f, "the shard holds {load} series, {mean} would be its fair share")
             }
@@ -199,6 +202,10 @@ pub enum Decision {
     Overloaded { shard: ShardId, load: u64, capacity: u64 },
     /// A shard has been in trouble for longer than the grace time.
     Lost { shard: ShardId, targets: usize, load: u64 },
+    /// A shard is in quarantine: its load moves to others.
+    Spread { shard: ShardId, targets: usize, load: u64 },
+    /// A shard has been empty for long enough, and now puts all of its data into the bucket.
+    Ship { shard: ShardId, idle_seconds: u64 },
 }
 
 impl Decision {
@@ -212,6 +219,8 @@ impl Decision {
             Self::DrainStopped { .. } => "drain_stopped",
             Self::Overloaded { .. } => "overloaded",
             Self::Lost { .. } => "lost",
+            Self::Spread { .. } => "spread",
+            Self::Ship { .. } => "ship",
         }
     }
 }
@@ -254,6 +263,14 @@ impl fmt::Display for Decision {
             Self::Lost { shard, targets, load } => write!(
                 f,
                 "shard {shard} is lost: its {targets} targets with {load} series move to others"
+            ),
+            Self::Spread { shard, targets, load } => write!(
+                f,
+                "spread shard {shard}, which is in quarantine: its {targets} targets with {load} series move to others"
+            ),
+            Self::Ship { shard, idle_seconds } => write!(
+                f,
+                "ship all data of shard {shard}: it has been empty for {idle_seconds} s, and goes once it is in the bucket"
             ),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::bins::{Bin, Status, share};
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
+use super::quarantine;
 use super::shelves::{Fit, Reach, Shelves, Wish};
 use super::{
     Budget, History, Limits, Move, Placement, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved,
@@ -53,15 +54,15 @@ impl<'a> Planner<'a> {
             .shards
             .iter()
             .filter(|shard| shard.id.group == group)
-            .map(|shard| Bin::existing(shard, limits, now))
+            .zip(quarantine::admitted(seen.shards.iter().filter(|s| s.id.group == group)))
+            .map(|(shard, quarantined)| Bin::existing(shard, quarantined, limits, now))
             .collect();
-        if let Some(ordinal) = history.draining.get(&group) {
-            for bin in bins.iter_mut().filter(|bin| bin.id.ordinal == *ordinal) {
-                bin.draining = true;
-            }
+        for bin in &mut bins {
+            bin.draining = history.draining.get(&group) == Some(&bin.id.ordinal);
+            bin.drained = history.drained.contains(&bin.id);
         }
         let existing = bins.len();
-        Self {
+        let mut planner = Self {
             seen,
             limits,
             history,
@@ -76,7 +77,9 @@ impl<'a> Planner<'a> {
             stranded: Vec::new(),
             failed: BTreeSet::new(),
             need: (0, 0),
-        }
+        };
+        planner.shut_shipped();
+        planner
     }
 
     /// Adds the group's part to the plan.
@@ -93,6 +96,7 @@ impl<'a> Planner<'a> {
             self.grow(plan);
             self.place_unowned(plan);
             self.evacuate(budget, plan);
+            self.spread(budget, plan);
             self.relieve(budget, plan);
             self.drain(budget, plan);
             self.balance(budget, plan);
@@ -119,7 +123,7 @@ impl<'a> Planner<'a> {
             return;
         }
         let (_, load) = self.total;
-        let usable = self.bins.iter().filter(|bin| bin.status != Status::Lost);
+        let usable = self.bins.iter().filter(|bin| bin.is_usable());
         let capacity: u64 = usable.map(|bin| bin.capacity).sum();
         if load <= share(capacity, self.limits.relieve_to) {
             return;
@@ -184,7 +188,7 @@ impl<'a> Planner<'a> {
 
     fn undrain(&mut self, index: usize, plan: &mut Plan) {
         let bin = &mut self.bins[index];
-        if std::mem::take(&mut bin.draining) {
+        if std::mem::take(&mut bin.draining) | std::mem::take(&mut bin.drained) {
             plan.decisions.push(Decision::DrainStopped { shard: bin.id });
         }
     }
@@ -195,7 +199,7 @@ impl<'a> Planner<'a> {
         if load > capacity {
             return Reason::Oversize { load, capacity };
         }
-        let usable = self.bins.iter().filter(|bin| bin.status != Status::Lost);
+        let usable = self.bins.iter().filter(|bin| bin.is_usable());
         let largest_free = usable.map(Bin::free).max().unwrap_or(0);
         Reason::NoRoom { load, largest_free, shards: self.existing }
     }
@@ -292,8 +296,7 @@ impl<'a> Planner<'a> {
     ) -> bool {
         let Wanted { target, load, from, to } = wanted;
         plan.busy = true;
-        let possible =
-            self.bins[to].status == Status::Ready && self.bins[from].status == Status::Ready;
+        let possible = self.bins[to].status == Status::Ready && self.bins[from].can_give();
         if !possible || !budget.take() {
             self.bins[to].reserved += load;
             return false;
@@ -321,7 +324,11 @@ impl<'a> Planner<'a> {
 
     fn emit(self, plan: &mut Plan) {
         for mut bin in self.bins {
-            if bin.draining {
+            if bin.slots().is_empty() {
+                if (bin.draining || bin.drained) && bin.status != Status::Wanted {
+                    plan.history.drained.insert(bin.id);
+                }
+            } else if bin.draining {
                 plan.history.draining.insert(self.group, bin.id.ordinal);
             }
             let desired = bin.desired();

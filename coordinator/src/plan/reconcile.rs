@@ -15,8 +15,7 @@ struct Holder<'a> {
 
 /// How many times the wanted good scrapes a next owner may try before failing scrapes end the move.
 const PATIENCE: u64 = 3;
-/// How long a target stays after a failed move; doubled with each failure, up to 64 times.
-const FIRST_COOLDOWN_MS: i64 = 60_000;
+const DAY_MS: i64 = 86_400_000;
 
 impl Planner<'_> {
     /// Fills the bins with what is there and stays there, and collects what has no owner.
@@ -126,7 +125,7 @@ impl Planner<'_> {
         let leaving = owner.holding.state == State::Leaving;
         if let Some(begun) = self.history.moves.get(&key).copied().filter(|_| leaving) {
             let to = self.bins.iter().position(|bin| bin.id == begun.to);
-            let usable = to.filter(|to| self.bins[*to].status != Status::Lost);
+            let usable = to.filter(|to| self.bins[*to].is_usable());
             if let Some(to) = usable.filter(|_| !self.is_overdue(begun)) {
                 plan.busy = true;
                 plan.history.moves.insert(key, begun);
@@ -178,8 +177,11 @@ impl Planner<'_> {
         let failing = joiner.holding.down
             && !owner.holding.down
             && joiner.holding.scrapes >= PATIENCE * self.limits.good_scrapes;
-        if failing || self.is_overdue(begun) {
-            let why = if failing {
+        let quarantined = self.bins[joiner.bin].quarantined;
+        if failing || quarantined || self.is_overdue(begun) {
+            let why = if quarantined {
+                "the next owner is in quarantine"
+            } else if failing {
                 "the next owner cannot scrape it"
             } else {
                 "the next owner did not show enough good scrapes in time"
@@ -208,7 +210,8 @@ impl Planner<'_> {
     ) {
         let key = (self.group, target);
         let failures = self.history.cooldowns.get(&key).map_or(0, |cooldown| cooldown.failures);
-        let until = self.now + (FIRST_COOLDOWN_MS << failures.min(6));
+        let until =
+            self.now.saturating_add(self.cooldown_ms().saturating_mul(1 << failures.min(6)));
         plan.history.cooldowns.insert(key, Cooldown { until, failures: failures + 1 });
         self.failed.insert(target);
         let group = self.group;
@@ -217,10 +220,15 @@ impl Planner<'_> {
         plan.moves.push(MoveReport { group, target, from, to, load, phase });
     }
 
+    fn cooldown_ms(&self) -> i64 {
+        i64::try_from(self.limits.life.cooldown.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Cooldowns that still count (or whose number of failures does), for targets that still exist.
     pub(super) fn keep_cooldowns(&self, plan: &mut Plan) {
         for (key, cooldown) in &self.history.cooldowns {
-            let forgotten = cooldown.until + 10 * FIRST_COOLDOWN_MS < self.now;
+            let forgotten =
+                cooldown.until.saturating_add(10 * self.cooldown_ms().min(DAY_MS)) < self.now;
             let (group, target) = key;
             let is_known = self.seen.targets.binary_search_by_key(target, |seen| seen.id).is_ok()
                 || self.kept.binary_search(target).is_ok();
@@ -233,7 +241,7 @@ impl Planner<'_> {
 
     /// Whether the agent of a shard answers.
     pub(super) fn is_reachable(condition: Condition) -> bool {
-        !matches!(condition, Condition::Unreachable { .. })
+        !matches!(condition, Condition::Unreachable { .. } | Condition::AgentDown { .. })
     }
 }
 

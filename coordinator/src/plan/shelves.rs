@@ -108,10 +108,10 @@ impl Shelves {
 
     /// Takes note of what a bin is now; a new one may come after the last.
     pub(super) fn renew(&mut self, index: usize, bin: &Bin) {
-        let usable = bin.known && bin.status != Status::Lost;
+        let usable = bin.known && bin.is_usable();
         let room = bin.room(self.percent).filter(|_| usable);
         let new = room.map(|room| Key {
-            class: (bin.draining, bin.status),
+            class: (bin.draining || bin.drained, bin.status),
             room,
             used: bin.used(),
             capacity: bin.capacity,

@@ -1,5 +1,6 @@
 //! The planner in single situations; `properties` holds what is true in all of them, `world` plays the cluster.
 
+mod life;
 mod properties;
 mod world;
 

@@ -7,35 +7,36 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prost::Message;
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_client::CoordinationClient;
-use proto::coordination::{
-    AssignRequest, AssignResponse, ReportRequest, ReportResponse, Target, TargetReport,
-};
+use proto::coordination::{AssignResponse, ReportRequest, ReportResponse, TargetReport};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tracing::{Instrument, debug, info_span, warn};
 
+use super::{believe, probe};
 use crate::Error;
+use crate::detect::Engine;
 use crate::plan::ShardId;
+use crate::shard::push::Push;
 
-/// An assignment on its way to a shard.
-#[derive(Debug)]
-pub(crate) struct Push {
-    pub(crate) epoch: u64,
-    pub(crate) version: u64,
-    pub(crate) config: Arc<promconf::Config>,
-    /// Whether the shard is known to have another configuration.
-    pub(crate) with_config: bool,
-    pub(crate) targets: Vec<Target>,
-}
+/// How often a push is sent again because the shard lacks what it builds on: once for the configuration, once for all.
+const RETRIES: usize = 2;
+
+/// How long the cycle waits for those that are usually quick. Whoever takes longer is seen in a later turn.
+pub(crate) const PROMPT: Duration = Duration::from_secs(1);
 
 /// What the cycle wants of an agent.
 #[derive(Debug, Clone, Default)]
 struct Command {
     round: u64,
+    /// Where the shard's Prometheus is, to be asked when the sidecar does not answer.
+    prometheus: Option<String>,
     push: Option<Arc<Push>>,
 }
 
@@ -49,6 +50,12 @@ pub(crate) struct View {
     pub(crate) report: Option<Arc<ReportResponse>>,
     /// Why the last round did not end well.
     pub(crate) error: Option<String>,
+    /// What Prometheus itself said after that.
+    pub(crate) direct: Option<Engine>,
+    /// Whether the last report took longer than anybody should wait for.
+    slow: bool,
+    /// Whether a push is under way: no report comes before its end.
+    pushing: bool,
     /// The last push that was answered, and how.
     pub(crate) pushed: Option<(u64, u64)>,
     pub(crate) push_error: Option<String>,
@@ -57,6 +64,18 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Whether a report can be waited for: new ones are given the chance, one that failed or was slow last time has to
+    /// prove itself first.
+    fn is_prompt(&self, round: u64) -> bool {
+        let answered = self.round == 0 || self.good_round + 1 == round;
+        answered && !self.slow && !self.pushing
+    }
+
+    /// Whether the end of a push can be waited for.
+    pub(crate) fn takes_promptly(&self) -> bool {
+        self.push_error.is_none() && !self.slow && !self.pushing
+    }
+
     /// What the shard holds, as far as known: its last report, or what it has taken since.
     pub(crate) fn held(&self) -> Option<Arc<ReportResponse>> {
         let report = self.report.as_ref()?;
@@ -76,6 +95,8 @@ impl View {
             config_hash: push.config.hash.clone(),
             targets: targets.collect(),
             engine: report.engine.clone(),
+            stop: Some(push.stop.clone()),
+            protocol: report.protocol,
         }))
     }
 }
@@ -92,29 +113,50 @@ pub(crate) struct Agent {
 #[derive(Debug, Default)]
 pub(crate) struct Agents {
     by_shard: HashMap<ShardId, Agent>,
+    /// For what is asked of Prometheus itself; made with the first agent.
+    http: Option<reqwest::Client>,
     tasks: JoinSet<()>,
+    /// What was sent as assignments.
+    pushed_bytes: Counter,
 }
 
 impl Agents {
+    /// None yet; `pushed_bytes` is to count what is sent as assignments.
+    pub(crate) fn new(pushed_bytes: Counter) -> Self {
+        Self { pushed_bytes, ..Self::default() }
+    }
+
     /// Starts the agent of a shard, anew when its address has changed. Whether it was.
     pub(crate) fn ensure(
         &mut self,
         shard: ShardId,
         address: &str,
+        prometheus: Option<&str>,
         timeout: Duration,
     ) -> Result<bool, Error> {
         // Ended tasks are forgotten here: their commands' senders are gone.
         while self.tasks.try_join_next().is_some() {}
-        if self.by_shard.get(&shard).is_some_and(|agent| agent.address == address) {
+        if let Some(agent) = self.by_shard.get(&shard).filter(|agent| agent.address == address) {
+            agent.commands.send_if_modified(|command| {
+                let changed = command.prometheus.as_deref() != prometheus;
+                command.prometheus = prometheus.map(str::to_owned);
+                changed
+            });
             return Ok(false);
         }
         let channel = svc::grpc::channel(address, timeout).map_err(Error::Address)?;
         let client = CoordinationClient::new(channel)
             .max_decoding_message_size(proto::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(proto::MAX_MESSAGE_BYTES);
-        let (commands, received) = watch::channel(Command::default());
+        let http = match &self.http {
+            Some(http) => http.clone(),
+            None => self.http.insert(svc::http::client(timeout).map_err(Error::Address)?).clone(),
+        };
+        let prometheus = prometheus.map(str::to_owned);
+        let (commands, received) = watch::channel(Command { prometheus, ..Command::default() });
         let (shown, view) = watch::channel(View::default());
-        let worker = Worker { client, timeout, received, shown };
+        let pushed_bytes = self.pushed_bytes.clone();
+        let worker = Worker { client, http, timeout, pushed_bytes, received, shown };
         self.tasks.spawn(worker.run().instrument(info_span!("agent", %shard)));
         let agent = Agent { address: address.to_owned(), commands, view };
         self.by_shard.insert(shard, agent);
@@ -130,14 +172,11 @@ impl Agents {
         self.by_shard.get(&shard)
     }
 
-    /// Asks all shards for a report and waits for those that answered last time, `timeout` at most.
+    /// Asks all shards for a report and waits for those that answered promptly last time, a moment at most.
     pub(crate) async fn report(&self, round: u64, timeout: Duration) {
         let mut awaited = Vec::new();
         for agent in self.by_shard.values() {
-            let view = agent.view.borrow();
-            // New ones are given the chance; one that failed last time has to prove itself first.
-            let trusted = view.round == 0 || view.good_round + 1 == round;
-            drop(view);
+            let trusted = agent.view.borrow().is_prompt(round);
             agent.commands.send_modify(|command| command.round = round);
             if trusted {
                 awaited.push(agent.view.clone());
@@ -148,7 +187,7 @@ impl Agents {
             view.wait_for(|view| view.round >= round).await.is_ok()
         });
         // Whoever has not answered by then is seen in the next round.
-        drop(tokio::time::timeout(timeout, futures::future::join_all(waits)).await);
+        drop(tokio::time::timeout(timeout.min(PROMPT), futures::future::join_all(waits)).await);
     }
 }
 
@@ -168,7 +207,9 @@ impl Agent {
 
 struct Worker {
     client: CoordinationClient<Channel>,
+    http: reqwest::Client,
     timeout: Duration,
+    pushed_bytes: Counter,
     received: watch::Receiver<Command>,
     shown: watch::Sender<View>,
 }
@@ -182,7 +223,7 @@ impl Worker {
             let command = self.received.borrow_and_update().clone();
             if command.round > round {
                 round = command.round;
-                self.report(round).await;
+                self.report(round, command.prometheus.as_deref()).await;
             }
             let Some(push) = command.push else { continue };
             if version < Some((push.epoch, push.version)) {
@@ -192,35 +233,48 @@ impl Worker {
         }
     }
 
-    async fn report(&mut self, round: u64) {
+    async fn report(&mut self, round: u64, prometheus: Option<&str>) {
+        let began = Instant::now();
         let request = Request::new(ReportRequest {});
         let answer = tokio::time::timeout(self.timeout, self.client.report(request)).await;
-        let outcome = answer.unwrap_or_else(|_| Err(self.late()));
+        let outcome = match answer.unwrap_or_else(|_| Err(self.late())) {
+            Ok(report) => match believe::doubt(report.get_ref()) {
+                None => Ok(report.into_inner()),
+                Some(doubt) => Err(doubt),
+            },
+            Err(status) => Err(describe(&status)),
+        };
+        let slow = began.elapsed() > PROMPT;
+        let direct = match prometheus.filter(|_| outcome.is_err()) {
+            Some(prometheus) => Some(probe::ask(&self.http, prometheus).await),
+            None => None,
+        };
         self.shown.send_modify(|view| {
-            view.round = round;
+            (view.round, view.direct, view.slow) = (round, direct, slow);
             match outcome {
                 Ok(report) => {
                     view.good_round = round;
                     view.error = None;
-                    view.report = Some(Arc::new(report.into_inner()));
+                    view.report = Some(Arc::new(report));
                 }
-                Err(status) => {
-                    let text = describe(&status);
+                Err(error) => {
                     if view.error.is_none() {
-                        debug!(error = text, "shard did not report");
+                        debug!(error, "shard did not report");
                     }
-                    view.error = Some(text);
+                    view.error = Some(error);
                 }
             }
         });
     }
 
     async fn assign(&mut self, push: &Arc<Push>) {
+        self.shown.send_modify(|view| view.pushing = true);
         let outcome = self.send(push).await;
         if let Err(error) = &outcome {
             warn!(error, version = push.version, "shard did not take its targets");
         }
         self.shown.send_modify(|view| {
+            view.pushing = false;
             view.pushed = Some((push.epoch, push.version));
             if outcome.is_ok() {
                 view.applied = Some((view.good_round, Arc::clone(push)));
@@ -230,33 +284,52 @@ impl Worker {
     }
 
     async fn send(&mut self, push: &Push) -> Result<(), String> {
-        let mut response = self.call(push, push.with_config).await?;
-        if response.outcome() == Outcome::NeedConfig {
-            response = self.call(push, true).await?;
+        let (mut with_config, mut whole) = (push.with_config, false);
+        let mut response = self.call(push, with_config, whole).await?;
+        for _ in 0..RETRIES {
+            match response.outcome() {
+                Outcome::NeedConfig => with_config = true,
+                Outcome::NeedWhole => whole = true,
+                _ => break,
+            }
+            response = self.call(push, with_config, whole).await?;
         }
+        let digest = push.digest();
         match response.outcome() {
+            Outcome::Applied | Outcome::Unchanged if ![0, digest].contains(&response.digest) => {
+                Err("it says that it took other targets than it was sent".to_owned())
+            }
             Outcome::Applied | Outcome::Unchanged => Ok(()),
             Outcome::RefusedStale => Err(format!(
                 "it refused epoch {} version {}: it has epoch {} version {}",
                 push.epoch, push.version, response.epoch, response.version
             )),
             Outcome::NeedConfig => Err("it asked again for the configuration it was sent".into()),
+            Outcome::NeedWhole => Err("it asked again for everything it was sent".into()),
+            Outcome::PartTaken => Err("it waits for parts that there are not".into()),
             Outcome::Unspecified => Err("it answered with no outcome".into()),
         }
     }
 
-    async fn call(&mut self, push: &Push, with_config: bool) -> Result<AssignResponse, String> {
-        let config = if with_config { push.config.text.clone().into() } else { Default::default() };
-        let request = Request::new(AssignRequest {
-            epoch: push.epoch,
-            version: push.version,
-            config,
-            config_hash: push.config.hash.clone(),
-            targets: push.targets.clone(),
-        });
-        let answer = tokio::time::timeout(self.timeout, self.client.assign(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(self.late()));
-        answer.map(tonic::Response::into_inner).map_err(|status| describe(&status))
+    /// Sends a push, and returns the answer to its last message, or to the first one that ended it.
+    async fn call(
+        &mut self,
+        push: &Push,
+        with_config: bool,
+        whole: bool,
+    ) -> Result<AssignResponse, String> {
+        let mut last = AssignResponse::default();
+        for message in push.messages(with_config, whole) {
+            self.pushed_bytes.inc_by(message.encoded_len() as u64);
+            let request = Request::new(message);
+            let answer = tokio::time::timeout(self.timeout, self.client.assign(request)).await;
+            let answer = answer.unwrap_or_else(|_| Err(self.late()));
+            last = answer.map(tonic::Response::into_inner).map_err(|status| describe(&status))?;
+            if last.outcome() != Outcome::PartTaken {
+                break;
+            }
+        }
+        Ok(last)
     }
 
     fn late(&self) -> Status {

@@ -4,6 +4,7 @@
 //! coordinator that was killed finds its children again. A shard that is removed keeps its data folder.
 
 mod ports;
+mod rebuild;
 mod record;
 mod specs;
 mod standby;
@@ -11,14 +12,14 @@ mod standby;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use svc::child::{Status, Supervisor};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::{Endpoint, Fleet};
+use super::{Endpoint, Fleet, Wanted};
 use crate::Error;
 use crate::config::LocalConfig;
 use crate::events::Events;
@@ -40,7 +41,7 @@ const SLOW_LOOK: Duration = Duration::from_secs(5);
 pub(super) async fn start(
     data_dir: &Path,
     config: &LocalConfig,
-    wishes: watch::Receiver<Option<Vec<u32>>>,
+    wishes: watch::Receiver<Option<Wanted>>,
     leadership: &Leadership,
     events: &Events,
     ctx: &svc::Context,
@@ -89,7 +90,7 @@ struct Local {
 impl Local {
     async fn run(
         mut self,
-        mut wishes: watch::Receiver<Option<Vec<u32>>>,
+        mut wishes: watch::Receiver<Option<Wanted>>,
         shutdown: svc::Shutdown,
     ) -> anyhow::Result<()> {
         let mut changes = self.supervisor.subscribe();
@@ -106,7 +107,7 @@ impl Local {
                 () = tokio::time::sleep(look) => {}
             }
             let wanted = wishes.borrow_and_update().clone();
-            if let Err(cause) = self.turn(wanted.as_deref()).await {
+            if let Err(cause) = self.turn(wanted.as_ref()).await {
                 // A full disk or no more processes: shards that run go on, and the next look tries again.
                 error!(error = %svc::chain(&cause), "local shards are not as wanted");
                 shutdown.sleep(Duration::from_secs(1)).await;
@@ -121,7 +122,7 @@ impl Local {
         Ok(())
     }
 
-    async fn turn(&mut self, wanted: Option<&[u32]>) -> Result<(), Error> {
+    async fn turn(&mut self, wanted: Option<&Wanted>) -> Result<(), Error> {
         if let Some(wanted) = wanted {
             self.resize(wanted).await?;
         }
@@ -129,15 +130,38 @@ impl Local {
     }
 
     /// Adds and removes shards at the top of each group.
-    async fn resize(&mut self, wanted: &[u32]) -> Result<(), Error> {
-        for (group, count) in (0..self.config.replicas).zip(wanted) {
+    async fn resize(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        for (group, count) in (0..self.config.replicas).zip(&wanted.counts) {
             for ordinal in self.record.count(group)..*count {
                 self.add(ShardId { group, ordinal })?;
             }
             while self.record.count(group) > *count {
                 let ordinal = self.record.count(group) - 1;
-                self.remove(ShardId { group, ordinal }).await?;
+                let id = ShardId { group, ordinal };
+                self.remove(id).await?;
+                if wanted.shipped.contains(&id) {
+                    self.retire_folder(id)?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// What is in the bucket must not be scraped on: the next shard of this number begins with an empty folder.
+    fn retire_folder(&self, id: ShardId) -> Result<(), Error> {
+        let folder = self.folder(id);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let aside = self.shards_dir.join(format!("{id}.shipped-{}", now.as_millis()));
+        std::fs::rename(&folder, &aside)
+            .map_err(|source| Error::Write { path: aside.clone(), source })?;
+        info!(shard = %id, folder = %aside.display(), "data folder of the shard is in the bucket and set aside");
+        if self.config.delete_shipped {
+            std::fs::remove_dir_all(&aside)
+                .map_err(|source| Error::Write { path: aside.clone(), source })?;
+            info!(shard = %id, folder = %aside.display(), "data folder deleted, as asked for");
+            let message =
+                format!("data folder of shard {id} is deleted: all of it is in the bucket");
+            self.events.tell("shard_data_deleted", message);
         }
         Ok(())
     }
@@ -233,7 +257,7 @@ impl Local {
     }
 
     fn publish(&self) {
-        publish(&self.record, self.config.replicas, &self.sender);
+        publish(&self.record, &self.config, &self.sender);
     }
 
     fn folder(&self, id: ShardId) -> PathBuf {
@@ -242,16 +266,18 @@ impl Local {
 }
 
 /// Shows the shards of a record.
-fn publish(record: &Record, groups: u32, sender: &watch::Sender<Arc<Fleet>>) {
+fn publish(record: &Record, config: &LocalConfig, sender: &watch::Sender<Arc<Fleet>>) {
+    let uploads = config.objstore_config_file.is_some();
     let endpoints = record.shards().map(|shard| Endpoint {
         id: shard.id(),
         sidecar: specs::address(shard.sidecar_grpc),
         store_api: Some(specs::address(shard.thanos_grpc)),
         prometheus: Some(format!("http://{}", specs::address(shard.prometheus))),
         max_series: None,
+        shipper: uploads.then(|| specs::address(shard.thanos_http)),
         fresh: shard.fresh,
     });
-    let fleet = Fleet { groups, endpoints: endpoints.collect() };
+    let fleet = Fleet { groups: config.replicas, endpoints: endpoints.collect() };
     sender.send_if_modified(|published| {
         let changed = **published != fleet;
         if changed {

@@ -141,6 +141,7 @@ fn parse(text: &str, path: &Path) -> Result<Fleet, Error> {
                 store_api: shard.store_api.clone(),
                 prometheus: shard.prometheus.clone(),
                 max_series: shard.max_series.filter(|series| *series > 0),
+                shipper: None,
                 fresh: false,
             });
         }

@@ -65,7 +65,7 @@ async fn shards_are_listed_with_what_query_needs() {
     let expected = serde_json::json!({
         "id": "0-0", "group": 0, "ordinal": 0, "state": "active", "storeAPI": "127.0.0.1:1234",
         "scraperSidecar": sidecar.to_string(), "prometheus": "http://127.0.0.1:1236", "series": 55,
-        "headSeries": 1234, "memoryBytes": 0, "targets": 1, "maxSeries": 500, "engine": "ready",
+        "headSeries": 1234, "memoryBytes": 0, "targets": 1, "maxSeries": 500, "engine": "ready", "restarts": 0,
         "walReplayCurrent": 0, "walReplayMax": 0, "prometheusVersion": "2.42.0",
     });
     assert_eq!(shard, expected);

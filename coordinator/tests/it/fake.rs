@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_server::{Coordination, CoordinationServer};
 use proto::coordination::target_report::Health;
 use proto::coordination::{
-    AssignRequest, AssignResponse, Engine, ReportRequest, ReportResponse, Target, TargetReport,
-    TargetState, engine,
+    AssignRequest, AssignResponse, Engine, ReportRequest, ReportResponse, StopScrape, Target,
+    TargetReport, TargetState, engine,
 };
+use proto::push;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -23,6 +25,14 @@ pub(crate) enum Mode {
     Hang,
     /// Answers reports and refuses assignments.
     Stubborn,
+    /// Answers reports, and assignments never.
+    Deaf,
+    /// Answers all, but that much later.
+    Slow(Duration),
+    /// Reports an epoch that nobody can have.
+    FalseEpoch,
+    /// Reports more series than there can be.
+    FalseSeries,
 }
 
 #[derive(Debug)]
@@ -46,6 +56,13 @@ pub(crate) struct Shard {
     /// Series by address.
     pub(crate) series: HashMap<String, u64>,
     pub(crate) assigned: usize,
+    /// Reports that were asked for.
+    pub(crate) reports: usize,
+    /// When its Prometheus was started.
+    pub(crate) process_start_ms: i64,
+    /// 0: it is of the version before deltas.
+    pub(crate) protocol: u32,
+    pub(crate) stop: StopScrape,
     /// What it held after each assignment: address and state.
     pub(crate) history: Vec<Vec<(String, TargetState)>>,
 }
@@ -75,6 +92,10 @@ impl FakeSidecar {
             failing: Vec::new(),
             series: HashMap::new(),
             assigned: 0,
+            reports: 0,
+            process_start_ms: 0,
+            protocol: push::PROTOCOL,
+            stop: StopScrape::default(),
             history: Vec::new(),
         }));
         let service = CoordinationServer::new(Service { shard: Arc::clone(&shard) });
@@ -116,8 +137,10 @@ struct Service {
 impl Service {
     async fn hang_if_told(&self) {
         let mode = self.shard.lock().mode;
-        if mode == Mode::Hang {
-            std::future::pending::<()>().await;
+        match mode {
+            Mode::Hang => std::future::pending::<()>().await,
+            Mode::Slow(time) => tokio::time::sleep(time).await,
+            _ => {}
         }
     }
 }
@@ -129,6 +152,9 @@ impl Coordination for Service {
         request: Request<AssignRequest>,
     ) -> Result<Response<AssignResponse>, Status> {
         self.hang_if_told().await;
+        if self.shard.lock().mode == Mode::Deaf {
+            std::future::pending::<()>().await;
+        }
         let request = request.into_inner();
         let mut shard = self.shard.lock();
         if shard.mode == Mode::Stubborn {
@@ -136,18 +162,29 @@ impl Coordination for Service {
         }
         shard.assigned += 1;
         let outcome = take(&mut shard, request);
+        let held: Vec<Target> = shard.held.values().map(|held| held.target.clone()).collect();
         Ok(Response::new(AssignResponse {
             epoch: shard.epoch,
             version: shard.version,
             config_hash: shard.config_hash.clone(),
             outcome: outcome.into(),
+            digest: push::digest(&held),
         }))
     }
 
     async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        self.shard.lock().reports += 1;
         self.hang_if_told().await;
         let mut shard = self.shard.lock();
-        Ok(Response::new(report(&mut shard)))
+        let mut report = report(&mut shard);
+        match shard.mode {
+            Mode::FalseEpoch => report.epoch = u64::MAX,
+            Mode::FalseSeries => {
+                report.targets.iter_mut().for_each(|held| held.samples_post_relabel = u64::MAX);
+            }
+            _ => {}
+        }
+        Ok(Response::new(report))
     }
 }
 
@@ -162,9 +199,27 @@ fn take(shard: &mut Shard, request: AssignRequest) -> Outcome {
         shard.config = String::from_utf8(request.config.to_vec()).unwrap();
         shard.config_hash = request.config_hash;
     }
+    assert!(request.part.is_none(), "the tests' targets fit into one message");
+    let targets = match request.delta {
+        Some(delta) if (request.epoch, delta.base_version) != (shard.epoch, shard.version) => {
+            return Outcome::NeedWhole;
+        }
+        Some(delta) => {
+            let kept = shard.held.values().map(|held| held.target.clone());
+            let mut targets: BTreeMap<u64, Target> = kept.map(|kept| (kept.id, kept)).collect();
+            targets.retain(|id, _| !delta.removed.contains(id));
+            targets.extend(delta.changed.into_iter().map(|target| (target.id, target)));
+            targets.into_values().collect()
+        }
+        None => request.targets,
+    };
+    assert!([0, push::digest(&targets)].contains(&request.digest), "the digest is of the outcome");
+    if shard.protocol >= push::PROTOCOL {
+        shard.stop = request.stop.unwrap_or_default();
+    }
     (shard.epoch, shard.version) = (request.epoch, request.version);
     let mut before = std::mem::take(&mut shard.held);
-    for target in request.targets {
+    for target in targets {
         let known = before.remove(&target.id);
         let (scrapes, good) = known.map_or((0, 0), |held| (held.scrapes, held.good));
         shard.held.insert(target.id, Held { target, scrapes, good });
@@ -204,7 +259,10 @@ fn report(shard: &mut Shard) -> ReportResponse {
             state: shard.engine.into(),
             head_series: 1234,
             version: "2.42.0".to_owned(),
+            process_start_ms: shard.process_start_ms,
             ..Engine::default()
         }),
+        protocol: shard.protocol,
+        stop: (shard.protocol >= push::PROTOCOL).then(|| shard.stop.clone()),
     }
 }

@@ -4,9 +4,14 @@
 
 mod api;
 mod assignment;
+mod detector;
+mod discovery;
 mod fake;
 mod faults;
+mod identity;
+mod isolation;
 mod leader;
 mod reload;
 mod seeing;
+mod stop_scrape;
 mod system;

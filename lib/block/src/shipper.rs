@@ -131,6 +131,15 @@ impl Shipper {
         result
     }
 
+    /// How many local blocks are still to be shipped, by the state file.
+    pub async fn pending(&self) -> Result<usize, Error> {
+        let path = self.options.dir.join(&self.options.state_file);
+        let state = tokio::task::spawn_blocking(move || State::read(&path)).await?;
+        let ours = |meta: &&Meta| self.options.upload_compacted || meta.compaction.level <= 1;
+        let metas = self.local_blocks().await?;
+        Ok(metas.iter().filter(ours).filter(|meta| !state.has(meta.ulid)).count())
+    }
+
     async fn pass(&self, labels: &Labels) -> Result<usize, Error> {
         if labels.is_empty() {
             return Err(Error::NoLabels);

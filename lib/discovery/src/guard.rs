@@ -32,11 +32,7 @@ pub(crate) fn judge(
     changes: impl IntoIterator<Item = Change>,
     held_for: Duration,
 ) -> Verdict {
-    let is_suspect = |change: Change| {
-        let lost = change.before.saturating_sub(change.after);
-        change.before >= guard.min_targets.max(1)
-            && lost as f64 > guard.max_loss * change.before as f64
-    };
+    let is_suspect = |change: Change| guard.is_suspect(change.before, change.after);
     match held_for < guard.grace && changes.into_iter().any(is_suspect) {
         true => Verdict::Hold,
         false => Verdict::Accept,

@@ -38,6 +38,15 @@ pub struct Guard {
     pub grace: Duration,
 }
 
+impl Guard {
+    /// Whether a job that had `before` targets and now has `after` has lost too many.
+    #[must_use]
+    pub fn is_suspect(&self, before: usize, after: usize) -> bool {
+        let lost = before.saturating_sub(after);
+        before >= self.min_targets.max(1) && lost as f64 > self.max_loss * before as f64
+    }
+}
+
 impl Default for Guard {
     fn default() -> Self {
         Self { max_loss: 0.5, min_targets: 10, grace: Duration::from_secs(5 * 60) }

@@ -45,7 +45,7 @@ const REFRESH: &str = "1m";
 
 /// A parameter of a target under a name that the job's own `params` do not overwrite: before 3.0 Prometheus lets their
 /// first value win over a `__param_*` label. A rule of the generated job puts it where it belongs.
-const OWN_PARAM_PREFIX: &str = "__shoal_param_";
+pub const OWN_PARAM_PREFIX: &str = "__shoal_param_";
 
 /// Rewrites the user's file, `text`, for one shard; `path` is what errors call it. The same input gives the same output.
 pub fn rewrite(text: &str, path: &Path, edits: &Edits<'_>) -> Result<String, Error> {

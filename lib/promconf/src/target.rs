@@ -46,7 +46,8 @@ pub enum Populated {
 /// Something to scrape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// Stable over restarts and equal on every machine: xxhash64 over the job's name and `labels`.
+    /// Stable over restarts and equal on every machine: its [`identity`]. Targets that differ in labels alone share it;
+    /// whoever needs them apart gives them others.
     pub id: u64,
     pub job: String,
     /// Before relabelling.
@@ -151,7 +152,7 @@ fn populate_with(
         builder.set(INSTANCE, address);
     }
     let labels = builder.build();
-    let id = identity(&job.job_name, &labels);
+    let id = identity(&job.job_name, &labels, params);
     let job = job.job_name.clone();
     Ok(Populated::Active(Target { id, job, discovered, labels, params: Arc::clone(params) }))
 }
@@ -249,9 +250,13 @@ fn check(labels: &LabelsBuilder) -> Result<(), TargetError> {
     Ok(())
 }
 
-fn identity(job: &str, labels: &Labels) -> u64 {
+/// What makes a scrape another one: its job, and what is requested of whom (scheme, address, path and query). Neither
+/// public labels nor interval and timeout count: they are changed in place. xxhash64 over the job's name, the URL and
+/// the Unix socket, if there is one.
+#[must_use]
+pub fn identity(job: &str, labels: &Labels, params: &BTreeMap<String, Vec<String>>) -> u64 {
     let mut hasher = Xxh64::new(0);
-    for part in std::iter::once(job).chain(labels.iter().flat_map(|(name, value)| [name, value])) {
+    for part in [job, &url::build(labels, params), labels.value(UNIX_SOCKET)] {
         hasher.update(part.as_bytes());
         // Never part of UTF-8, so that no two lists of parts look alike.
         hasher.update(&[0xFF]);

@@ -1,4 +1,6 @@
-//! The tree of a parsed query. Every node knows which bytes of the query it came from.
+//! The tree of a parsed query (promql/parser/ast.go). Every node knows which bytes of the query it came from.
+//!
+//! `Display` of an [`Expr`] is the query on one line, [`pretty()`] over several, [`describe()`] the tree.
 
 use model::Matcher;
 
@@ -104,8 +106,10 @@ pub struct NumberLiteral {
 /// A text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StringLiteral {
-    /// Unquoted.
+    /// Unquoted. What escapes like `\xff` leave that is no UTF-8 is U+FFFD here, as it is in Prometheus' JSON.
     pub value: String,
+    /// The exact bytes, when they are no UTF-8.
+    pub raw: Option<Box<[u8]>>,
     /// Where, quotes included.
     pub span: Span,
 }

@@ -91,6 +91,10 @@ impl Engine {
     }
 
     /// The answer at one time (milliseconds). A range vector at the top gives its samples as they were stored.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueryError`]. `Parse` comes before storage is asked for anything.
     pub fn instant(
         &self,
         storage: &dyn Storage,
@@ -133,7 +137,12 @@ impl Engine {
         Ok(finish(&evaluator, query, value))
     }
 
-    /// The answers at `start`, `start + step`, … up to `end` (milliseconds). Only scalars and instant vectors have one.
+    /// The answers at `start`, `start + step`, … up to `end` (milliseconds), always a [`Value::Matrix`] ordered by labels;
+    /// a scalar is one series without labels.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueryError`]; `Parse`, too, for a text or a range vector, which have no answer over time.
     pub fn range(
         &self,
         storage: &dyn Storage,

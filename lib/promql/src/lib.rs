@@ -7,6 +7,38 @@
 //! - [`Engine::instant`] and [`Engine::range`] evaluate a query. Evaluation goes series by series, not step by step: a
 //!   selector's series is read, reduced to one value per step and dropped, and aggregations fold these rows into one
 //!   accumulator per group.
+//! - [`script::run()`] runs tests in the syntax of promqltest.
+//!
+//! # Units and shapes
+//!
+//! Times and lengths of time are milliseconds (`i64`, since the epoch where they are times), except where the language
+//! itself speaks of seconds: number literals, `time()`, [`ast::LengthExpr`]. Positions are bytes of the query
+//! ([`ast::Span`]). Samples are columns of one length with native histograms in a side column ([`storage::Samples`],
+//! [`MatrixSeries`]).
+//!
+//! # Errors
+//!
+//! A text that is no PromQL gives a [`ParseError`] with `line:col`; everything else that stops a query is another
+//! [`QueryError`], one variant for each `errorType` of Prometheus' API. What does not stop a query is in
+//! [`QueryResult::warnings`] and [`QueryResult::infos`]. Texts are Prometheus' own. Nothing panics on any query or data.
+//!
+//! # Where the rules come from
+//!
+//! | rules | upstream (github.com/prometheus/prometheus, 3.14) |
+//! | --- | --- |
+//! | tokens, grammar, types | `promql/parser/lex.go`, `generated_parser.y`, `parse.go` |
+//! | signatures of functions | `promql/parser/functions.go` |
+//! | printing, on one line and several | `promql/parser/printer.go`, `prettier.go` |
+//! | lookback, staleness, `@`, `offset`, subqueries, binary operators, aggregations | `promql/engine.go` |
+//! | lengths of time that are calculated | `promql/durations.go` |
+//! | functions, extrapolation, start timestamps, `anchored`, `smoothed` | `promql/functions.go` |
+//! | quantiles and fractions | `promql/quantile.go` |
+//! | `info()` | `promql/info.go` |
+//! | arithmetic of native histograms | `model/histogram/float_histogram.go` |
+//! | wording of warnings and infos | `util/annotations/annotations.go` |
+//! | scripts | `promql/promqltest/test.go` |
+//!
+//! Deliberate differences are listed in `docs/compat.md` of the repository.
 
 pub mod ast;
 mod cancel;

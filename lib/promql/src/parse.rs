@@ -99,12 +99,17 @@ pub fn position(text: &str, span: Span) -> String {
     format!("{line}:{column}")
 }
 
-/// Parses a query in the stable language.
+/// Parses a query in the stable language, as Prometheus does without feature flags.
+///
+/// # Errors
+///
+/// The first thing that is wrong, with the bytes it is about: a text that is no PromQL, types that do not fit, an
+/// experimental construct, or a query longer than [`MAX_LENGTH`] or deeper than [`MAX_DEPTH`].
 pub fn parse(query: &str) -> Result<Expr, ParseError> {
     parse_with(query, &ParseOptions::default())
 }
 
-/// Parses a query.
+/// Parses a query in the language that the options describe. Errors are those of [`parse()`].
 pub fn parse_with(query: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     let parsed = parser(query, *options).and_then(|mut parser| {
         let mut expr = parser.whole_expression()?;
@@ -114,7 +119,11 @@ pub fn parse_with(query: &str, options: &ParseOptions) -> Result<Expr, ParseErro
     parsed.map_err(|problem| problem.locate(query))
 }
 
-/// Parses `metric{a="b"}` as matchers, the metric name as the last one.
+/// Parses `metric{a="b"}` as matchers, the metric name as the last one (`ParseMetricSelector`, for `match[]`).
+///
+/// # Errors
+///
+/// A text that is no selector or more than one, and one that matches the empty label set.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     let parsed = parser(text, ParseOptions::default()).and_then(|mut parser| {
         let selector = parser.whole_selector()?;

@@ -11,7 +11,12 @@ use model::{Labels, Matcher};
 
 /// A source of series.
 pub trait Storage: Send + Sync {
-    /// The series that pass all matchers, with their samples in the requested time range.
+    /// The series that pass all matchers, with their samples in the requested time range. Samples outside of it do no
+    /// harm, and series without samples are skipped.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the query. An answer that lacks something is no error but a warning of the [`SeriesSet`].
     fn select(&self, request: &SelectRequest) -> Result<Box<dyn SeriesSet>, StorageError>;
 }
 
@@ -45,7 +50,7 @@ pub struct Hints {
 
 /// Series in ascending order of labels, each label set once.
 pub trait SeriesSet: Send {
-    /// The next series; `None` at the end.
+    /// The next series; `None` at the end. After an error the engine asks no more.
     fn next(&mut self) -> Result<Option<SeriesData>, StorageError>;
 
     /// What the user should know about the answer; complete once `next` gave `None`.

@@ -189,6 +189,23 @@ impl Supervisor {
     }
 }
 
+/// What a state file says of a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub name: String,
+    pub arguments: Vec<String>,
+}
+
+/// The children that a state file records, whether they run or not. None without the file, or with a broken one.
+#[must_use]
+pub fn recorded(state_file: &Path) -> Vec<Recorded> {
+    let recorded = |record: &Record| Recorded {
+        name: record.name.clone(),
+        arguments: record.arguments.clone(),
+    };
+    Records::open(state_file).iter().map(recorded).collect()
+}
+
 /// Stops everything that a state file records, its supervisor being dead. Does nothing without the file.
 pub async fn sweep(state_file: &Path, stop_within: Duration) {
     let mut records = Records::open(state_file);

@@ -6,6 +6,7 @@ mod merge;
 mod read;
 mod segment;
 mod tombstones;
+mod writer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use merge::{Merge, MergedSeries};
 pub use read::Samples;
 pub use segment::{Chunk, ChunkError as SegmentWriteError, SegmentWriter};
 pub use tombstones::Interval;
+pub use writer::{BlockWriteError, BlockWriter};
 
 /// Files up to this size are held in memory; larger ones are read where they are needed.
 const IN_MEMORY_BYTES: u64 = 64 << 20;

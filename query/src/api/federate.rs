@@ -17,7 +17,6 @@ use super::query::lookback;
 use super::respond::ApiError;
 use super::run::Work;
 use crate::active::Description;
-use crate::storage::QueryStorage;
 
 /// The label without which Prometheus would give the instance of this query to all series.
 const INSTANCE: &str = "instance";
@@ -64,7 +63,7 @@ async fn newest(api: &Api, params: &Params) -> Result<Newest, ApiError> {
         flag: flag.clone(),
     };
     let most = api.settings.max_samples;
-    let read = move |storage: &QueryStorage| {
+    let read = move |storage: &dyn Storage| {
         let mut all = Newest::new();
         for matchers in selectors {
             select(storage, matchers, (start, end), &mut all, most, &flag)?;
@@ -81,7 +80,7 @@ async fn newest(api: &Api, params: &Params) -> Result<Newest, ApiError> {
 }
 
 fn select(
-    storage: &QueryStorage,
+    storage: &dyn Storage,
     matchers: Vec<Matcher>,
     (start, end): (i64, i64),
     all: &mut Newest,

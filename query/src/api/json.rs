@@ -5,6 +5,7 @@ use std::io::Write;
 
 use model::Labels;
 
+mod points;
 pub(super) mod render;
 
 /// Whole numbers below this are exact, and written without exponent.
@@ -111,7 +112,7 @@ impl Json {
         match special(value) {
             Some(text) => self.raw(text),
             None => {
-                let mut buffer = ryu::Buffer::new();
+                let mut buffer = zmij::Buffer::new();
                 let text = buffer.format_finite(value);
                 if text.contains('e') {
                     // Writing to memory does not fail.

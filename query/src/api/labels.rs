@@ -9,11 +9,8 @@ use super::Api;
 use super::json::Json;
 use super::params::{MAX_TIME, MIN_TIME, Params, now};
 use super::respond::{Answer, ApiError};
-use crate::fanout::{LabelsQuery, Resolution, SeriesQuery};
+use crate::fanout::LabelsQuery;
 use crate::warning::{Warning, Warnings};
-
-/// Most bytes of label sets that one `/api/v1/series` answer may have.
-const MAX_SERIES_BYTES: usize = 1 << 30;
 
 fn times(api: &Api, params: &Params) -> Result<(i64, i64), ApiError> {
     let (start, end) = (params.time("start")?, params.time("end")?);
@@ -78,7 +75,7 @@ pub(super) async fn names(State(api): State<Api>, params: Params) -> Result<Answ
     let scope = api.scope(&params)?;
     let (mut all, mut warnings) = (BTreeSet::new(), Warnings::default());
     for query in queries(&api, &params)? {
-        let (names, missing) = api.fanout.label_names(&query, &scope).await?;
+        let (names, missing) = api.source.label_names(&query, &scope).await?;
         all.extend(names);
         warnings.extend(missing);
     }
@@ -97,7 +94,7 @@ pub(super) async fn values(
     let scope = api.scope(&params)?;
     let (mut all, mut warnings) = (BTreeSet::new(), Warnings::default());
     for query in queries(&api, &params)? {
-        let (values, missing) = api.fanout.label_values(&name, &query, &scope).await?;
+        let (values, missing) = api.source.label_values(&name, &query, &scope).await?;
         all.extend(values);
         warnings.extend(missing);
     }
@@ -114,28 +111,17 @@ pub(super) async fn series(State(api): State<Api>, params: Params) -> Result<Ans
     let replica_labels = api.replica_labels(&params)?.unwrap_or_default();
     let limit = params.limit()?;
     let (mut all, mut warnings) = (BTreeSet::new(), Warnings::default());
-    let mut bytes = 0;
     for matchers in selectors {
-        let query = SeriesQuery {
+        let query = LabelsQuery {
             matchers,
             min_time,
             max_time,
-            skip_chunks: true,
             without_replica_labels: replica_labels.clone(),
             limit,
-            hints: None,
-            resolution: Resolution::default(),
         };
-        let mut merged = api.fanout.series(&query, &scope)?;
-        while let Some(series) = merged.next().await? {
-            bytes += series.labels.text_len();
-            if bytes > MAX_SERIES_BYTES {
-                let message = "too many series; use limit or narrower selectors";
-                return Err(ApiError::new(super::ErrorKind::Execution, message));
-            }
-            all.insert(series.labels);
-        }
-        warnings.extend(merged.warnings().clone());
+        let (found, missing) = api.source.label_sets(query, &scope).await?;
+        all.extend(found);
+        warnings.extend(missing);
     }
     Ok(series_answer(all, warnings, limit))
 }

@@ -36,7 +36,7 @@ pub(super) async fn page(State(api): State<Api>, params: Params) -> Html<String>
         }
     };
     let frame = Frame { prefix: &api.prefix, coordinators: &api.coordinators };
-    Html(frame.render(&api.fanout.endpoints().now(), query, answer))
+    Html(frame.render(api.source.view().as_deref(), query, answer))
 }
 
 /// What stays the same from request to request.
@@ -48,7 +48,7 @@ struct Frame<'a> {
 impl Frame<'_> {
     fn render(
         &self,
-        view: &View,
+        view: Option<&View>,
         query: Option<&str>,
         answer: Option<Result<Outcome, ApiError>>,
     ) -> String {
@@ -57,7 +57,9 @@ impl Frame<'_> {
         if let Some(answer) = answer {
             result::show(&mut out, answer);
         }
-        endpoints(&mut out, view);
+        if let Some(view) = view {
+            endpoints(&mut out, view);
+        }
         out.push_str("</main></body></html>");
         out
     }
@@ -212,7 +214,7 @@ mod tests {
         let coordinators = [Url::parse("http://127.0.0.1:9091").unwrap()];
         let frame = Frame { prefix: "/x", coordinators: &coordinators };
         let answer = Err(ApiError::bad_data("no <b>query</b>"));
-        let page = frame.render(&view, Some("a > \"<b>\""), Some(answer));
+        let page = frame.render(Some(&view), Some("a > \"<b>\""), Some(answer));
         for part in [
             "coordinator &lt;script&gt;",
             "&quot;a&quot; &amp; &#39;b&#39;",

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
+use promql::storage::Storage;
 use promql::{CancelFlag, QueryOptions, QueryResult, Value};
 
 use super::Api;
@@ -124,7 +125,7 @@ pub(super) async fn outcome(api: &Api, params: &Params, times: Times) -> Result<
         flag,
     };
     let engine = api.engine.clone();
-    let evaluation = move |storage: &crate::storage::QueryStorage| {
+    let evaluation = move |storage: &dyn Storage| {
         let started = Instant::now();
         let result = match times {
             Times::Instant(time) => engine.instant(storage, &query, time, &options),

@@ -11,6 +11,7 @@ use promql::{QueryError, Value};
 use super::json::Json;
 use super::json::render::{Grid, Renderer};
 use crate::fanout::FanoutError;
+use crate::source::SourceError;
 use crate::warning::{Warning, Warnings};
 
 /// The `data` of an answer.
@@ -221,6 +222,17 @@ impl From<FanoutError> for ApiError {
             }
             FanoutError::Aborted(_) => ErrorKind::Internal,
             FanoutError::TooManyBytes { .. } => ErrorKind::Execution,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<SourceError> for ApiError {
+    fn from(error: SourceError) -> Self {
+        let kind = match error {
+            SourceError::Fanout(error) => return error.into(),
+            SourceError::TooManySeries => ErrorKind::Execution,
+            SourceError::Block(_) | SourceError::Broken => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
     }

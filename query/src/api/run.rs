@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::gauge::Gauge;
 use promql::CancelFlag;
+use promql::storage::Storage;
 
 use super::Api;
 use super::respond::{ApiError, ErrorKind};
 use crate::active::Description;
 use crate::fanout::Scope;
-use crate::storage::QueryStorage;
 use crate::warning::Warnings;
 
 /// What shall run.
@@ -36,7 +36,7 @@ impl Api {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: Work,
-        evaluation: impl FnOnce(&QueryStorage) -> Result<T, ApiError> + Send + 'static,
+        evaluation: impl FnOnce(&dyn Storage) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<Ran<T>, ApiError> {
         let Work { description, scope, replica_labels, flag } = work;
         let listed = self.active.add(description, flag, scope.budget.clone());
@@ -53,17 +53,11 @@ impl Api {
         listed.start();
         self.metrics.gate_seconds.observe(queued.as_secs_f64());
         self.metrics.gate_total.inc();
-        let storage = QueryStorage::new(
-            self.fanout.clone(),
-            scope,
-            replica_labels,
-            self.settings.function,
-            &listed,
-        );
+        let storage = self.source.reading(scope, replica_labels, self.settings.function, &listed);
         let held = (permit, InFlight::new(&self.metrics.gate_in_flight));
         let evaluation = tokio::task::spawn_blocking(move || {
             let _held = held;
-            evaluation(&storage).map(|value| (value, storage.warnings()))
+            evaluation(&*storage).map(|value| (value, storage.warnings()))
         });
         let outcome = evaluation.await.map_err(|error| {
             tracing::error!(error = %error, "query evaluation panicked");

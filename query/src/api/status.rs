@@ -68,7 +68,7 @@ pub(super) async fn exemplars(params: Params) -> Result<Answer, ApiError> {
 
 /// Endpoints by kind, in Thanos' shape.
 pub(super) async fn stores(State(api): State<Api>) -> Answer {
-    let view = api.fanout.endpoints().now();
+    let view = api.source.view().unwrap_or_default();
     let mut kinds: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
     for member in &view.members {
         let status = member.status();

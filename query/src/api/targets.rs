@@ -24,7 +24,7 @@ pub(super) async fn targets(State(api): State<Api>, params: Params) -> Result<An
     };
     let pool = params.get("scrapePool");
     let scope: Scope = api.scope(&params)?;
-    let (mut found, warnings) = api.fanout.targets(wanted, &scope).await?;
+    let (mut found, warnings) = api.source.targets(wanted, &scope).await?;
     found.active_targets.retain(|t| pool.is_none_or(|pool| t.scrape_pool == pool));
     found
         .active_targets
@@ -90,7 +90,7 @@ pub(super) async fn metadata(State(api): State<Api>, params: Params) -> Result<A
     let (limit, per_metric) = (number("limit")?, number("limit_per_metric")?);
     let scope = api.scope(&params)?;
     let metric = params.get("metric").unwrap_or_default();
-    let (found, warnings) = api.fanout.metadata(metric, &scope).await?;
+    let (found, warnings) = api.source.metadata(metric, &scope).await?;
     let mut json = Json::default();
     json.raw("{");
     let wanted = found.iter().filter(|(name, _)| metric.is_empty() || *name == metric).take(limit);

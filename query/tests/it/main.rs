@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that lacks its world has failed")]
 
+mod blocks;
 mod completeness;
 mod deduplication;
 mod fake;

@@ -1,5 +1,7 @@
 //! Which pushes are taken.
 
+mod exchange;
+
 use super::*;
 
 fn target(id: u64) -> wire::Target {
@@ -20,6 +22,7 @@ fn push(epoch: u64, version: u64, ids: &[u64]) -> wire::AssignRequest {
         config: "global: {}".into(),
         config_hash: "h1".to_owned(),
         targets: ids.iter().map(|id| target(*id)).collect(),
+        ..wire::AssignRequest::default()
     }
 }
 

@@ -22,6 +22,11 @@ pub(crate) struct OwnMetrics {
 }
 
 impl OwnMetrics {
+    /// Start of the process in milliseconds since the epoch; 0 where that was not told.
+    pub(crate) fn start_ms(&self) -> i64 {
+        self.start_seconds.map_or(0, |seconds| (seconds * 1000.0) as i64)
+    }
+
     fn take(&mut self, line: &[u8]) {
         let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|l| l.split_once(' '))
         else {

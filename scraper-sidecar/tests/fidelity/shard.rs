@@ -15,19 +15,25 @@ use tonic::transport::Channel;
 
 /// Every target of a configuration, by id, as the coordinator assigns it.
 pub(crate) fn targets(config: &promconf::Config) -> Vec<Target> {
-    let mut targets = BTreeMap::new();
+    let mut targets: BTreeMap<u64, Target> = BTreeMap::new();
     for job in &config.scrape_configs {
         for group in job.discovery.iter().flat_map(groups) {
             for populated in target::populate_group(job, &group) {
                 let Populated::Active(target) = populated.unwrap() else { continue };
+                let labels = labels_to_coordination(&target.labels);
+                // Targets that differ in labels alone have one identity, and need an id each.
+                let mut id = target.id;
+                while targets.get(&id).is_some_and(|other| other.labels != labels) {
+                    id += 1;
+                }
                 let pushed = Target {
-                    id: target.id,
+                    id,
                     job: target.job.clone(),
-                    labels: labels_to_coordination(&target.labels),
+                    labels,
                     state: TargetState::Active.into(),
                     series: 10,
                 };
-                targets.insert(target.id, pushed);
+                targets.insert(id, pushed);
             }
         }
     }
@@ -99,6 +105,7 @@ impl Shard {
             config: config.to_owned().into(),
             config_hash: format!("hash of version {version}"),
             targets,
+            ..AssignRequest::default()
         };
         self.client().assign(push).await.map(tonic::Response::into_inner)
     }

@@ -68,6 +68,48 @@ async fn a_corrupt_assignment_is_set_aside_and_the_sidecar_starts_empty() {
 }
 
 #[tokio::test]
+async fn a_lost_assignment_is_rebuilt_from_what_prometheus_scrapes_and_misses_no_scrape() {
+    let mut world = World::new().await;
+    let prometheus = world.start_prometheus().await;
+    let app = Target::start("a 1\n").await;
+    let config = CONFIG.replace("- job_name: app\n", "- job_name: app\n  params: {p: [job]}\n");
+    let own = [("__param_p", "own"), ("env", "ü\n\"")];
+    world.assign(push(5, &config, vec![target(1, app.address(), &own)])).await;
+    world.target(1, "the target is proven", |t| t.good_scrapes >= 2).await;
+    let before = world.report().await.targets[0].target.clone().unwrap();
+    for corrupt in [true, false] {
+        world.stop_sidecar().await;
+        let file = world.args.data_dir.join("assignment.json");
+        if corrupt {
+            let content = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, content.replace("epoch", "epocH")).unwrap();
+        } else {
+            // The one from before was not written again: there is none.
+            assert!(!file.exists());
+        }
+        let files = world.files();
+        world.start_sidecar().await;
+        assert_eq!(world.files(), files, "prometheus notices nothing");
+        let report = world.report().await;
+        assert_eq!((report.epoch, report.version, report.config_hash.as_str()), (0, 0, ""));
+        let rebuilt = report.targets[0].target.clone().unwrap();
+        let wanted = proto::coordination::Target { series: 0, ..before.clone() };
+        assert_eq!(rebuilt, wanted);
+        world.target(1, "it proves itself anew", |t| t.good_scrapes >= 2).await;
+    }
+    assert!(world.args.data_dir.join("assignment.json.corrupt-1").exists());
+    let missed = prometheus.query_value("min(min_over_time(up[10m]))").await;
+    assert_eq!(missed, Some(1.0));
+    // A coordinator sees that it has to send everything.
+    let mut next = push(6, &config, vec![target(1, app.address(), &own)]);
+    next.config.clear();
+    assert_eq!(world.assign(next).await.outcome(), Outcome::NeedConfig);
+    let next = push(7, &config, vec![target(1, app.address(), &own)]);
+    assert_eq!(world.assign(next).await.outcome(), Outcome::Applied);
+    assert_eq!(world.report().await.targets[0].target.as_ref().unwrap(), &before);
+}
+
+#[tokio::test]
 async fn prometheus_may_start_long_after_the_first_assignment() {
     let world = World::new().await;
     let app = Target::start("a 1\n").await;

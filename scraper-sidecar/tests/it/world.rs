@@ -195,6 +195,7 @@ pub(crate) fn push(version: u64, config: &str, targets: Vec<Target>) -> AssignRe
         config: config.to_owned().into(),
         config_hash: format!("hash of {} bytes", config.len()),
         targets,
+        ..AssignRequest::default()
     }
 }
 

@@ -57,7 +57,7 @@ fn specs(shoal: &std::path::Path, layout: &Layout, args: &Args) -> Vec<Spec> {
 }
 
 fn coordinator_arguments(layout: &Layout, args: &Args) -> Vec<String> {
-    vec![
+    let mut arguments = vec![
         "coordinator".to_owned(),
         format!("--config.file={}", layout.config_file().display()),
         format!("--http-address={}", args.coordinator_http_address),
@@ -67,7 +67,9 @@ fn coordinator_arguments(layout: &Layout, args: &Args) -> Vec<String> {
         format!("--replicas={}", args.replicas),
         format!("--coordinator.interval={CYCLE}"),
         format!("--objstore.config-file={}", layout.objstore_file().display()),
-    ]
+    ];
+    arguments.extend_from_slice(&args.coordinator_args);
+    arguments
 }
 
 fn query_arguments(layout: &Layout, args: &Args) -> Vec<String> {

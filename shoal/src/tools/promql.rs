@@ -1,5 +1,6 @@
 //! `shoal tools promql`: queries read, formatted, evaluated and tested at a terminal.
 
+mod serve;
 mod table;
 
 use std::io::Write as _;
@@ -33,16 +34,21 @@ pub enum Command {
         /// The query.
         query: String,
     },
-    /// Asks a server with Prometheus' HTTP API and prints a table.
+    /// Asks a server with Prometheus' HTTP API, or a folder of blocks, and prints a table.
     Eval(EvalArgs),
+    /// Serves Prometheus' HTTP API over a folder of blocks, such as the data of a stopped Prometheus.
+    Serve(serve::Args),
 }
 
 /// Flags of `shoal tools promql eval`, exactly as typed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EvalArgs {
     /// Where the server is: `http://host:port`, perhaps with a path prefix.
-    #[arg(long = "url")]
-    url: String,
+    #[arg(long = "url", required_unless_present = "tsdb_path", conflicts_with = "tsdb_path")]
+    url: Option<String>,
+    /// A folder of blocks in place of a server.
+    #[arg(long = "tsdb.path")]
+    tsdb_path: Option<PathBuf>,
     /// Time of an instant query: seconds since the epoch or RFC 3339; now when not given.
     #[arg(long = "time", conflicts_with_all = ["start", "end", "step"])]
     time: Option<String>,
@@ -72,12 +78,13 @@ pub fn run(command: Command) -> ExitCode {
         Command::Format { query } => parsed(&query).map(|expr| ::promql::pretty(&expr)),
         Command::Eval(args) => {
             return svc::run(async move |ctx| {
-                let text = eval(args).await?;
+                let text = eval(args, &ctx).await?;
                 say(&text);
                 ctx.shutdown.trigger();
                 Ok(())
             });
         }
+        Command::Serve(args) => return svc::run(async move |ctx| serve::run(args, &ctx).await),
     };
     match outcome {
         Ok(text) => {
@@ -148,9 +155,14 @@ fn test(files: &[PathBuf]) -> ExitCode {
     if all.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn eval(args: EvalArgs) -> anyhow::Result<String> {
-    let EvalArgs { url, time, start, end, step, timeout, query } = args;
+async fn eval(args: EvalArgs, ctx: &svc::Context) -> anyhow::Result<String> {
+    let EvalArgs { url, tsdb_path, time, start, end, step, timeout, query } = args;
     let endpoint = if start.is_some() { "query_range" } else { "query" };
+    let url = match (url, tsdb_path) {
+        (Some(url), _) => url,
+        (None, Some(folder)) => serve::here(folder, ctx).await?,
+        (None, None) => bail!("neither --url nor --tsdb.path is given"),
+    };
     let url = format!("{}/api/v1/{endpoint}", url.trim_end_matches('/'));
     let mut form = vec![("query", query)];
     let given = [("time", time), ("start", start), ("end", end), ("step", step)];

@@ -14,6 +14,11 @@ mod growth;
 /// `kill -9` of each kind of process.
 mod kills;
 
+/// A shard goes, and its data is in the bucket.
+mod ladder;
+/// Each process, failing in each way, in each phase.
+mod matrix;
+
 /// Two independent replica groups.
 mod replicas;
 

@@ -29,6 +29,36 @@ pub struct ConfigAnswer {
     pub yaml: String,
 }
 
+/// `/api/v1/admin/tsdb/snapshot`.
+#[derive(Debug, Default, Deserialize)]
+pub struct SnapshotAnswer {
+    pub name: String,
+}
+
+/// `/api/v1/status/tsdb`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TsdbAnswer {
+    pub head_stats: HeadStats,
+}
+
+/// The head of the storage.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HeadStats {
+    pub num_series: u64,
+    pub min_time: i64,
+    pub max_time: i64,
+}
+
+impl HeadStats {
+    /// Of the youngest sample, in milliseconds. A head without samples has the largest integer as its first time and
+    /// the smallest as its last.
+    pub fn max_time(&self) -> Option<i64> {
+        (self.num_series > 0 && self.min_time <= self.max_time).then_some(self.max_time)
+    }
+}
+
 /// `/api/v1/targets`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

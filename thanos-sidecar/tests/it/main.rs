@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that lacks its world has failed")]
 
 mod broken;
+mod flush;
 mod labels;
 mod lifecycle;
 mod series;

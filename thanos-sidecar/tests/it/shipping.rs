@@ -5,7 +5,7 @@ use testkit::s3::{Fault, FaultRule, S3Server};
 
 use crate::world::{PATIENCE, Sidecar, prometheus_with_data};
 
-fn shipping_flags(prometheus: &Prometheus, objstore: &str) -> Vec<String> {
+pub fn shipping_flags(prometheus: &Prometheus, objstore: &str) -> Vec<String> {
     vec![
         format!("--tsdb.path={}", prometheus.data_dir().display()),
         format!("--objstore.config={objstore}"),
@@ -21,7 +21,7 @@ fn block_ids(prometheus: &Prometheus) -> Vec<String> {
     ids
 }
 
-fn complete_blocks(objects: &[String]) -> Vec<String> {
+pub fn complete_blocks(objects: &[String]) -> Vec<String> {
     let ids = objects.iter().filter_map(|object| object.strip_suffix("/meta.json"));
     ids.filter(|id| {
         ["index", "chunks/000001"].iter().all(|file| objects.contains(&format!("{id}/{file}")))

@@ -17,6 +17,7 @@ pub(super) fn limits(max_series: u64) -> Limits {
         fill_to: 90,
         relieve_to: 95,
         drain_to: 80,
+        life: LifeLimits::default(),
     }
 }
 
@@ -125,7 +126,7 @@ impl World {
         }
         for (id, desired) in &plan.shards {
             let shard = self.shards.iter_mut().find(|shard| shard.id == *id).unwrap();
-            if matches!(shard.condition, Condition::Unreachable { .. }) {
+            if !group::Planner::is_reachable(shard.condition) {
                 continue;
             }
             let before = std::mem::take(&mut shard.holdings);
@@ -147,6 +148,7 @@ impl World {
                     condition: Condition::Ready,
                     known: true,
                     holdings: Vec::new(),
+                    life: ShardLife::default(),
                 });
             }
         }

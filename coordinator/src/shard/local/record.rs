@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
+use super::rebuild::rebuild;
 use super::specs::Role;
 use crate::Error;
 use crate::plan::ShardId;
@@ -77,7 +78,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Reads the record; a broken one is set aside: the shards' folders remain, and say what there was.
+    /// Reads the record; a broken one is set aside, and what runs and what folders there are say what it was.
     pub(super) fn open(data_dir: &Path) -> Result<Self, Error> {
         let path = data_dir.join(FILE);
         let shards = match fs::read(&path) {
@@ -88,7 +89,7 @@ impl Record {
                     error!(file = %path.display(), aside = %aside.display(), error = %cause, "broken record of shards set aside");
                     fs::rename(&path, &aside)
                         .map_err(|source| Error::Write { path: aside, source })?;
-                    BTreeMap::new()
+                    rebuild(data_dir)
                 }
             },
             Err(cause) if cause.kind() == ErrorKind::NotFound => BTreeMap::new(),

@@ -31,7 +31,7 @@ impl Standby {
     pub(super) async fn wait(&self, shutdown: &svc::Shutdown) -> bool {
         loop {
             match Record::peek(&self.data_dir) {
-                Ok(record) => publish(&record, self.config.replicas, &self.sender),
+                Ok(record) => publish(&record, &self.config, &self.sender),
                 Err(cause) => {
                     warn!(error = %svc::chain(&cause), "the leader's record of shards is unreadable");
                 }

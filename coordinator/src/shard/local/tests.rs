@@ -19,7 +19,7 @@ struct Machine {
 
 struct Running {
     ctx: svc::Context,
-    wanted: watch::Sender<Option<Vec<u32>>>,
+    wanted: watch::Sender<Option<Wanted>>,
     fleet: watch::Receiver<Arc<Fleet>>,
     events: Events,
 }
@@ -50,6 +50,7 @@ impl Machine {
             retention: "15d".to_owned(),
             prometheus_args: vec!["--more".to_owned()],
             keep_shards: false,
+            delete_shipped: false,
         };
         Self { folder, config }
     }
@@ -103,13 +104,22 @@ fn is_running(pid: u32) -> bool {
 
 impl Running {
     fn want(&self, count: u32) {
-        self.wanted.send_replace(Some(vec![count]));
+        let counts = vec![count];
+        self.wanted.send_replace(Some(Wanted { counts, ..Wanted::default() }));
     }
 
     async fn stop(self) {
         self.ctx.shutdown.trigger();
         self.ctx.tasks.join(PATIENCE).await.unwrap();
     }
+}
+
+fn machine_folders(machine: &Machine) -> Vec<String> {
+    let entries = std::fs::read_dir(machine.folder.path().join("shards")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
 
 fn kill(pid: u32) {
@@ -185,6 +195,38 @@ async fn the_next_coordinator_adopts_what_runs_and_starts_what_has_died() {
 }
 
 #[tokio::test]
+async fn a_broken_record_is_rebuilt_from_what_runs_and_from_the_folders() {
+    let mut machine = Machine::new();
+    machine.config.keep_shards = true;
+    let running = machine.start().await;
+    running.want(3);
+    let before = machine.has_children(9).await;
+    let endpoints = running.fleet.borrow().endpoints.clone();
+    running.stop().await;
+    // The last of them does not run any more: its folder is what is left of it.
+    for role in ["prometheus", "scraper-sidecar", "thanos-sidecar"] {
+        kill(before[&format!("{role}:0-2")]);
+    }
+    let record = machine.folder.path().join("local.json");
+    let content = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, &content[..content.len() / 2]).unwrap();
+    machine.config.keep_shards = false;
+    let running = machine.start().await;
+    let after = machine.has_children(9).await;
+    for (name, pid) in before.iter().filter(|(name, _)| !name.ends_with(":0-2")) {
+        assert_eq!(after[name], *pid, "{name} was adopted");
+    }
+    let fleet = Arc::clone(&running.fleet.borrow());
+    assert_eq!(fleet.endpoints.len(), 3);
+    for (now, then) in fleet.endpoints.iter().zip(&endpoints).take(2) {
+        assert_eq!((&now.sidecar, &now.prometheus), (&then.sidecar, &then.prometheus));
+    }
+    assert!(fleet.endpoints.iter().all(|endpoint| !endpoint.fresh), "they may hold something");
+    assert!(machine.folder.path().join("local.corrupt").exists());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_sweep_leaves_no_process_of_a_dead_coordinator() {
     let mut machine = Machine::new();
     machine.config.keep_shards = true;
@@ -210,6 +252,49 @@ async fn a_removed_shard_stops_and_keeps_its_folder() {
     machine.has_children(6).await;
     let fleet = Arc::clone(&running.fleet.borrow());
     assert!(!fleet.endpoints[1].fresh, "it was there before");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_removed_shard_whose_data_is_in_the_bucket_is_not_scraped_on_in_its_folder() {
+    let mut machine = Machine::new();
+    let running = machine.start().await;
+    running.want(3);
+    machine.has_children(9).await;
+    let remove = |running: &Running, count, ordinal| {
+        let shipped = [ShardId { group: 0, ordinal }].into();
+        running.wanted.send_replace(Some(Wanted { counts: vec![count], shipped }));
+    };
+    remove(&running, 2, 2);
+    machine.has_children(6).await;
+    eventually(PATIENCE, "its folder is set aside", async || {
+        let names = machine_folders(&machine);
+        if names.iter().any(|name| name.starts_with("0-2.shipped-")) {
+            Ok(())
+        } else {
+            Err(names.join(" "))
+        }
+    })
+    .await;
+    running.want(3);
+    machine.has_children(9).await;
+    let fleet = Arc::clone(&running.fleet.borrow());
+    assert!(fleet.endpoints[2].fresh, "it begins with nothing");
+    running.stop().await;
+    machine.config.delete_shipped = true;
+    let running = machine.start().await;
+    machine.has_children(9).await;
+    remove(&running, 2, 2);
+    machine.has_children(6).await;
+    eventually(PATIENCE, "its folder is deleted, the one before stays", async || {
+        let names = machine_folders(&machine);
+        if names.len() == 3 && names[2].starts_with("0-2.shipped-") {
+            Ok(())
+        } else {
+            Err(names.join(" "))
+        }
+    })
+    .await;
     running.stop().await;
 }
 

@@ -127,14 +127,19 @@ fn paths_are_escaped_and_start_with_a_slash() {
 }
 
 #[test]
-fn identity_depends_on_job_and_final_labels_only() {
+fn identity_depends_on_job_and_url_only() {
     let plain = active(&job(""), "h:1", &[("__meta_uid", "1")]);
     assert_eq!(plain.id, active(&job(""), "h:1", &[("__meta_uid", "2")]).id);
     assert_ne!(plain.id, active(&job(""), "h:2", &[]).id);
-    assert_ne!(plain.id, active(&job(""), "h:1", &[("env", "x")]).id);
+    assert_eq!(plain.id, active(&job(""), "h:1", &[("env", "x"), ("instance", "i")]).id);
+    assert_eq!(plain.id, active(&job("  scrape_interval: 30s\n"), "h:1", &[]).id);
     assert_ne!(plain.id, active(&job("  metrics_path: /m\n"), "h:1", &[]).id);
+    assert_ne!(plain.id, active(&job("  scheme: https\n"), "h:1", &[]).id);
+    assert_ne!(plain.id, active(&job("  params: {module: [a]}\n"), "h:1", &[]).id);
+    assert_ne!(plain.id, active(&job(""), "h:1", &[("__param_module", "a")]).id);
+    assert_ne!(plain.id, active(&job(""), "h:1", &[("__unix_socket__", "/s")]).id);
     // Kept in files of assignments: it may never change.
-    assert_eq!(plain.id, 461_880_415_040_329_122);
+    assert_eq!(plain.id, 4_170_487_406_969_792_426);
 }
 
 #[test]

@@ -62,6 +62,12 @@ impl BinaryOp {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
 
+    /// Whether lengths of time are calculated with it, too.
+    #[must_use]
+    pub fn is_for_lengths(self) -> bool {
+        matches!(self, Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Mod | Self::Pow)
+    }
+
     /// How tightly it binds; larger is tighter.
     #[must_use]
     pub fn precedence(self) -> u8 {

@@ -1,7 +1,7 @@
 //! Tree to text over several lines, as Prometheus' `/api/v1/format_query` breaks them (promql/parser/prettier.go): what
 //! fits into a line of 100 bytes stays on one, everything else is split at its operands and indented by two spaces.
 
-use super::print::{head, raises_infinity, tail};
+use super::print::{Sign, head, tail};
 use super::{Binary, Expr};
 
 const LINE: usize = 100;
@@ -69,21 +69,16 @@ fn write(out: &mut String, expr: &Expr, level: usize) {
 }
 
 fn split_binary(out: &mut String, binary: &Binary, level: usize) {
-    if raises_infinity(binary) {
+    let left = binary.left();
+    if left.differs() {
         indent(out, level + 1);
-        out.push_str("Inf");
+        out.push_str(&left.to_string());
     } else {
         write(out, &binary.left, level + 1);
     }
     out.push('\n');
     indent(out, level);
-    out.push_str(binary.op.as_str());
-    if binary.return_bool {
-        out.push_str(" bool");
-    }
-    if let Some(matching) = &binary.matching {
-        out.push_str(&matching.to_string());
-    }
+    out.push_str(Sign(binary).to_string().trim_start());
     out.push('\n');
     write(out, &binary.right, level + 1);
 }
@@ -129,17 +124,17 @@ mod tests {
             &expect![[r#"
                 histogram_quantile(
                   0.9,
-                  sum by (le, job) (rate(http_request_duration_seconds_bucket{job="api",code=~"5.."}[5m]))
+                  sum by (le, job) (rate(http_request_duration_seconds_bucket{code=~"5..",job="api"}[5m]))
                 )"#]],
         );
         check(
             "sum without (instance) (http_requests_total{job=\"api\",code=~\"5..\"}) / ignoring (code) group_left (version) -topk(5, http_requests_total{job=\"api\",handler=\"/a\",code=\"500\",method=\"GET\",zone=\"a\",instance=\"10.0.0.1:9090\"})",
             &expect![[r#"
-                  sum without (instance) (http_requests_total{job="api",code=~"5.."})
+                  sum without (instance) (http_requests_total{code=~"5..",job="api"})
                 / ignoring (code) group_left (version)
                   -topk(
                     5,
-                    http_requests_total{job="api",handler="/a",code="500",method="GET",zone="a",instance="10.0.0.1:9090"}
+                    http_requests_total{code="500",handler="/a",instance="10.0.0.1:9090",job="api",method="GET",zone="a"}
                   )"#]],
         );
     }

@@ -1,4 +1,5 @@
-//! Tree to text that parses back to the same tree (promql/parser/printer.go; matchers stay in the order written).
+//! Tree to text that parses back to the same tree (promql/parser/printer.go; matchers come in the order
+//! of their text).
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -7,14 +8,14 @@ use model::{METRIC_NAME, MatchType};
 
 use super::{
     Aggregate, At, Binary, BinaryOp, Border, Cardinality, Expr, Length, LengthExpr, Matching,
-    MatrixSelector, NumberLiteral, Shift, Subquery, VectorSelector,
+    MatrixSelector, NumberLiteral, Shift, StringLiteral, Subquery, VectorSelector,
 };
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::Number(node) => node.fmt(f),
-            Self::String(node) => write_quoted(f, &node.value),
+            Self::String(node) => node.fmt(f),
             Self::Selector(node) => node.fmt(f),
             Self::Matrix(node) => node.fmt(f),
             Self::Subquery(node) => node.fmt(f),
@@ -65,6 +66,20 @@ fn write_float(f: &mut Formatter<'_>, value: f64) -> Result {
     write!(f, "{value}")
 }
 
+impl Display for StringLiteral {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Some(raw) = &self.raw else { return write_quoted(f, &self.value) };
+        f.write_str("\"")?;
+        for chunk in raw.utf8_chunks() {
+            let mut quoted = String::new();
+            write_quoted(&mut quoted, chunk.valid())?;
+            f.write_str(&quoted[1..quoted.len() - 1])?;
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+        }
+        f.write_str("\"")
+    }
+}
+
 impl Display for NumberLiteral {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         if !self.duration {
@@ -87,6 +102,8 @@ fn write_milliseconds(f: &mut Formatter<'_>, milliseconds: i64) -> Result {
 impl Display for Length {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
+            // A range of less than a millisecond; "0s" would be refused.
+            Self::Literal(0) => f.write_str("0.0001"),
             Self::Literal(milliseconds) => write_milliseconds(f, *milliseconds),
             Self::Computed(expr) => expr.fmt(f),
         }
@@ -108,22 +125,62 @@ impl Display for LengthExpr {
     }
 }
 
-impl Display for Shift {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+impl Shift {
+    fn write_at(&self, f: &mut Formatter<'_>) -> Result {
         match self.at {
-            None => {}
+            None => Ok(()),
             Some(At::Time(milliseconds)) => {
                 let (sign, rest) =
                     (if milliseconds < 0 { "-" } else { "" }, milliseconds.unsigned_abs());
-                write!(f, " @ {sign}{}.{:03}", rest / 1000, rest % 1000)?;
+                write!(f, " @ {sign}{}.{:03}", rest / 1000, rest % 1000)
             }
-            Some(At::Start) => f.write_str(" @ start()")?,
-            Some(At::End) => f.write_str(" @ end()")?,
+            Some(At::Start) => f.write_str(" @ start()"),
+            Some(At::End) => f.write_str(" @ end()"),
         }
+    }
+
+    fn write_offset(&self, f: &mut Formatter<'_>) -> Result {
         match &self.offset {
             None => Ok(()),
+            // Read back, it would end before the operator.
+            Some(Length::Computed(expr))
+                if matches!(**expr, LengthExpr::Arithmetic(..)) && !is_open(expr) =>
+            {
+                write!(f, " offset ({expr})")
+            }
             Some(offset) => write!(f, " offset {offset}"),
         }
+    }
+
+    /// Whether an operator after the offset would be read as part of it.
+    fn is_open(&self) -> bool {
+        matches!(&self.offset, Some(Length::Computed(expr))
+            if is_open(expr) || matches!(**expr, LengthExpr::Arithmetic(..)))
+    }
+}
+
+/// Whether what is printed begins with a parenthesis or with two signs, see `offset_length` of the parser.
+fn is_open(expr: &LengthExpr) -> bool {
+    let is_negative = |expr: &LengthExpr| match expr {
+        LengthExpr::Negate(_) => true,
+        LengthExpr::Number(number) => number.value < 0.0,
+        _ => false,
+    };
+    match expr {
+        LengthExpr::Paren(_) => true,
+        LengthExpr::Arithmetic(_, left, ..) => is_open(left),
+        LengthExpr::Negate(inner) => match &**inner {
+            LengthExpr::Arithmetic(_, left, ..) => is_negative(left),
+            inner => is_negative(inner),
+        },
+        _ => false,
+    }
+}
+
+impl Display for Shift {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        self.write_at(f)?;
+        self.write_offset(f)
     }
 }
 
@@ -136,18 +193,30 @@ impl VectorSelector {
                 && !self.name.is_empty()
                 && matcher.value == self.name
         };
-        let matchers: Vec<_> = self.matchers.iter().filter(|matcher| !named(matcher)).collect();
+        let others = self.matchers.iter().filter(|matcher| !named(matcher));
+        let mut matchers: Vec<_> = others.map(ToString::to_string).collect();
         if matchers.is_empty() && !self.name.is_empty() {
             return Ok(());
         }
-        f.write_str("{")?;
-        for (i, matcher) in matchers.into_iter().enumerate() {
-            if i > 0 {
-                f.write_str(",")?;
-            }
-            matcher.fmt(f)?;
+        matchers.sort_unstable();
+        write!(f, "{{{}}}", matchers.join(","))
+    }
+
+    /// As the left operand of arithmetic: the offset must not take the operator for its own.
+    fn write_closed(&self, f: &mut Formatter<'_>) -> Result {
+        self.write_bare(f)?;
+        if self.shift.at.is_some() || self.border != Border::Plain {
+            self.shift.write_offset(f)?;
+            self.write_border(f)?;
+            return self.shift.write_at(f);
         }
-        f.write_str("}")
+        match &self.shift.offset {
+            Some(Length::Computed(expr)) if matches!(**expr, LengthExpr::Paren(_)) => {
+                write!(f, " offset +{expr}")
+            }
+            Some(offset) => write!(f, " offset +({offset})"),
+            None => Ok(()),
+        }
     }
 
     fn write_border(&self, f: &mut Formatter<'_>) -> Result {
@@ -162,8 +231,9 @@ impl VectorSelector {
 impl Display for VectorSelector {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         self.write_bare(f)?;
+        self.shift.write_at(f)?;
         self.write_border(f)?;
-        self.shift.fmt(f)
+        self.shift.write_offset(f)
     }
 }
 
@@ -218,28 +288,70 @@ impl Display for Aggregate {
     }
 }
 
-/// Whether the left side has to be printed as `Inf`: a sign binds looser than a power, so that `+Inf ^ 2` would be read
-/// as `+(Inf ^ 2)`.
-pub(super) fn raises_infinity(binary: &Binary) -> bool {
-    let infinite = matches!(&binary.left, Expr::Number(number) if number.value == f64::INFINITY);
-    infinite && binary.op == BinaryOp::Pow
+/// The left operand of an operator, printed so that the operator stays outside of it: a sign binds looser than a power,
+/// so that `+Inf ^ 2` would be read as `+(Inf ^ 2)`, and some offsets go on with what follows them.
+pub(super) struct Left<'a> {
+    pub(super) expr: &'a Expr,
+    pub(super) op: BinaryOp,
+}
+
+impl Left<'_> {
+    /// Whether it is printed in another way than alone.
+    pub(super) fn differs(&self) -> bool {
+        match self.expr {
+            Expr::Number(number) => number.value == f64::INFINITY && self.op == BinaryOp::Pow,
+            Expr::Selector(selector) => selector.shift.is_open() && self.op.is_for_lengths(),
+            Expr::Unary(unary) => self.of(&unary.expr).differs(),
+            Expr::Binary(binary) => self.of(&binary.right).differs(),
+            _ => false,
+        }
+    }
+
+    fn of<'a>(&self, expr: &'a Expr) -> Left<'a> {
+        Left { expr, op: self.op }
+    }
+}
+
+impl Display for Left<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self.expr {
+            expr if !self.differs() => expr.fmt(f),
+            Expr::Number(_) => f.write_str("Inf"),
+            Expr::Selector(selector) => selector.write_closed(f),
+            Expr::Unary(unary) => {
+                write!(f, "{}{}", if unary.negative { "-" } else { "+" }, self.of(&unary.expr))
+            }
+            Expr::Binary(binary) => {
+                write!(f, "{}{} {}", binary.left(), Sign(binary), self.of(&binary.right))
+            }
+            expr => expr.fmt(f),
+        }
+    }
+}
+
+/// ` + on (a) group_left ()`.
+pub(super) struct Sign<'a>(pub(super) &'a Binary);
+
+impl Display for Sign<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Sign(binary) = self;
+        write!(f, " {}", binary.op.as_str())?;
+        if binary.return_bool {
+            f.write_str(" bool")?;
+        }
+        binary.matching.as_ref().map_or(Ok(()), |matching| matching.fmt(f))
+    }
+}
+
+impl Binary {
+    pub(super) fn left(&self) -> Left<'_> {
+        Left { expr: &self.left, op: self.op }
+    }
 }
 
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        if raises_infinity(self) {
-            f.write_str("Inf")?;
-        } else {
-            self.left.fmt(f)?;
-        }
-        write!(f, " {}", self.op.as_str())?;
-        if self.return_bool {
-            f.write_str(" bool")?;
-        }
-        if let Some(matching) = &self.matching {
-            matching.fmt(f)?;
-        }
-        write!(f, " {}", self.right)
+        write!(f, "{}{} {}", self.left(), Sign(self), self.right)
     }
 }
 

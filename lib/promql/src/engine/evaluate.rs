@@ -12,6 +12,7 @@ use super::grid::Grid;
 use super::operator;
 use super::plan::{LabelJoin, LabelReplace, Map, Scalar, Vector, WithScalar};
 use super::row::{Row, Steps};
+use super::select::Picked;
 use crate::ast::{Border, Span};
 use crate::engine::{EngineOptions, QueryOptions, go};
 use crate::error::QueryError;
@@ -172,9 +173,11 @@ impl<'a> Evaluator<'a> {
             Vector::Select(select) if select.border == Border::Smoothed => {
                 self.smooth(select, grid, sink)
             }
-            Vector::Select(select) => self.select(select, grid, false, sink),
+            Vector::Select(select) => self.select(select, grid, Picked::Values, sink),
             Vector::SampleTime(select) => self.distinct(select.has_one_name(), sink, &mut |sink| {
-                self.select(select, grid, true, &mut |series, row| sink(&self.renamed(series), row))
+                self.select(select, grid, Picked::Times, &mut |series, row| {
+                    sink(&self.renamed(series), row)
+                })
             }),
             Vector::StartTime(select) => self.start_times(select, grid, sink),
             Vector::Range(range) if range.window.border() != Border::Plain => {

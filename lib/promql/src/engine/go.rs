@@ -7,14 +7,22 @@ pub(crate) fn to_i64(value: f64) -> i64 {
     if (-BOUND..BOUND).contains(&value) { value as i64 } else { i64::MIN }
 }
 
-/// `math.Max`: NaN when either is.
+/// `math.Max`: +Inf when either is, before all; else NaN when either is; of two zeros the positive one.
 pub(crate) fn max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == 0.0 && b == 0.0 {
+        if a.is_sign_negative() { b } else { a }
+    } else {
+        a.max(b)
+    }
 }
 
-/// `math.Min`: NaN when either is.
+/// `math.Min`: -Inf when either is, before all; else NaN when either is; of two zeros the negative one.
 pub(crate) fn min(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+    -max(-a, -b)
 }
 
 /// `strconv.FormatFloat(x, 'f', -1, 64)`: shortest digits, never an exponent.
@@ -70,6 +78,18 @@ mod tests {
         assert_eq!(general_two_digits(0.000_012_34), "1.2e-05");
         assert_eq!(general_two_digits(123.0), "1.2e+02");
         assert_eq!(general_two_digits(2.0), "2");
+    }
+
+    #[test]
+    fn infinity_goes_before_nan_and_zeros_have_signs() {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        assert_eq!([max(nan, inf), max(inf, nan)], [inf, inf]);
+        assert_eq!([min(nan, -inf), min(-inf, nan)], [-inf, -inf]);
+        assert!(max(nan, -inf).is_nan() && min(1.0, nan).is_nan());
+        let negative = |zero: f64| zero == 0.0 && zero.is_sign_negative();
+        assert!(!negative(max(0.0, -0.0)) && !negative(max(-0.0, 0.0)));
+        assert!(negative(min(0.0, -0.0)) && negative(min(-0.0, 0.0)) && negative(max(-0.0, -0.0)));
+        assert_eq!([max(1.0, -2.0), min(1.0, -2.0)], [1.0, -2.0]);
     }
 
     #[test]

@@ -8,8 +8,10 @@ use super::collect::Distinct;
 use super::evaluate::{Done, Evaluator, Series, Sink, without_name};
 use super::function::buckets::{Bucket, Raised, fraction, quantile};
 use super::grid::Grid;
-use super::plan::{Buckets, BucketsKind};
+use super::plan::{Buckets, BucketsKind, Scalar, Vector};
 use super::row::{Row, Steps};
+use crate::ast::Span;
+use crate::error::QueryError;
 
 /// The label that holds a bucket's upper bound.
 const BOUND: &str = "le";
@@ -20,34 +22,110 @@ struct Histogram {
 }
 
 /// The parameters, per step.
-enum Columns {
+pub(super) enum Columns {
     Quantile(Vec<f64>),
     Fraction(Vec<f64>, Vec<f64>),
+}
+
+/// What histograms are made of, and where it stands in the query.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub node: &'a Vector,
+    pub span: Span,
+}
+
+/// The histograms of an input.
+struct Found {
+    /// A row for each of the columns.
+    native: Vec<(Labels, Vec<Row>)>,
+    classic: Vec<Histogram>,
+    ordinals: Ordinals,
 }
 
 impl Evaluator<'_> {
     pub(super) fn buckets(&self, node: &Buckets, grid: Grid, sink: &mut Sink<'_>) -> Done {
         let columns = match &node.kind {
             BucketsKind::Quantile(scalar, span) => {
-                let column = self.scalar(scalar, grid)?;
-                for value in column.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
-                    self.note(Note::InvalidQuantile(*value), Some(*span));
-                }
-                Columns::Quantile(column)
+                Columns::Quantile(self.quantile_column(scalar, *span, grid)?)
             }
             BucketsKind::Fraction(lower, upper) => {
                 Columns::Fraction(self.scalar(lower, grid)?, self.scalar(upper, grid)?)
             }
         };
+        let input = Input { node: &node.input, span: node.input_span };
+        self.of_buckets(input, &[columns], grid, &mut |_, series, row| sink(series, row))
+    }
+
+    /// A quantile per step; the user hears of those that are none.
+    pub(super) fn quantile_column(
+        &self,
+        scalar: &Scalar,
+        span: Span,
+        grid: Grid,
+    ) -> Result<Vec<f64>, QueryError> {
+        let column = self.scalar(scalar, grid)?;
+        for value in column.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
+            self.note(Note::InvalidQuantile(*value), Some(span));
+        }
+        Ok(column)
+    }
+
+    /// Evaluates the input once and hands over a row for each of the columns, whose number comes with it, and
+    /// histogram.
+    pub(super) fn of_buckets(
+        &self,
+        input: Input<'_>,
+        columns: &[Columns],
+        grid: Grid,
+        each: &mut dyn FnMut(usize, &Series, &mut Row) -> Done,
+    ) -> Done {
+        let mut found = self.find_histograms(input, columns, grid)?;
+        for (labels, rows) in &mut found.native {
+            if let Some(ordinal) = found.ordinals.find(labels) {
+                self.drop_mixed(rows, &mut found.classic[ordinal], input.span);
+            }
+        }
+        let named = |labels: &Labels| Series {
+            labels: if self.delayed_name_removal { labels.clone() } else { without_name(labels) },
+            drop_name: true,
+        };
+        for (number, column) in columns.iter().enumerate() {
+            let mut seen = Distinct::default();
+            let mut give = |series: &Series, row: &mut Row| {
+                if row.valid.is_empty() {
+                    return Ok(());
+                }
+                seen.check(&series.labels, &row.valid)?;
+                each(number, series, row)
+            };
+            for (labels, rows) in &mut found.native {
+                give(&named(labels), &mut rows[number])?;
+            }
+            for histogram in &found.classic {
+                let mut row = self.evaluate(histogram, column, input.span, grid);
+                give(&named(&histogram.labels), &mut row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_histograms(
+        &self,
+        input: Input<'_>,
+        columns: &[Columns],
+        grid: Grid,
+    ) -> Result<Found, QueryError> {
         let mut held = 0;
         let mut ordinals = Ordinals::default();
-        let mut histograms: Vec<Histogram> = Vec::new();
-        let mut native: Vec<(Labels, Row)> = Vec::new();
-        self.vector(&node.input, grid, &mut |series, row| {
+        let mut classic: Vec<Histogram> = Vec::new();
+        let mut native: Vec<(Labels, Vec<Row>)> = Vec::new();
+        self.vector(input.node, grid, &mut |series, row| {
             if row.has_histograms() {
-                native.push((series.labels.clone(), self.of_native(series, row, &columns, node)));
-                self.hold(grid.len)?;
-                held += grid.len;
+                let rows =
+                    columns.iter().map(|column| self.of_native(series, row, column, input.span));
+                native.push((series.labels.clone(), rows.collect()));
+                self.hold(grid.len * columns.len())?;
+                held += grid.len * columns.len();
                 row.drop_histograms();
                 if row.valid.is_empty() {
                     return Ok(());
@@ -59,7 +137,7 @@ impl Evaluator<'_> {
                     metric: self.told_name(&series.labels),
                     label: text.to_owned(),
                 };
-                self.note(note, Some(node.input_span));
+                self.note(note, Some(input.span));
                 return Ok(());
             };
             let samples = row.valid.count();
@@ -68,41 +146,17 @@ impl Evaluator<'_> {
             let labels = series.labels.filter(|name| name != BOUND);
             let (ordinal, new) = ordinals.of(labels.clone());
             if new {
-                histograms.push(Histogram { labels, buckets: Vec::new() });
+                classic.push(Histogram { labels, buckets: Vec::new() });
             }
-            histograms[ordinal].buckets.push((bound, row.clone()));
+            classic[ordinal].buckets.push((bound, row.clone()));
             Ok(())
         })?;
         self.release(held);
-        let mut seen = Distinct::default();
-        for (labels, mut row) in native {
-            if let Some(ordinal) = ordinals.find(&labels) {
-                self.drop_mixed(&mut row, &mut histograms[ordinal], node);
-            }
-            if row.valid.is_empty() {
-                continue;
-            }
-            let labels = if self.delayed_name_removal { labels } else { without_name(&labels) };
-            seen.check(&labels, &row.valid)?;
-            sink(&Series { labels, drop_name: true }, &mut row)?;
-        }
-        for histogram in histograms {
-            let mut row = self.evaluate(&histogram, &columns, node, grid);
-            if row.valid.is_empty() {
-                continue;
-            }
-            let labels = match self.delayed_name_removal {
-                true => histogram.labels,
-                false => without_name(&histogram.labels),
-            };
-            seen.check(&labels, &row.valid)?;
-            sink(&Series { labels, drop_name: true }, &mut row)?;
-        }
-        Ok(())
+        Ok(Found { native, classic, ordinals })
     }
 
     /// The function of each native histogram of a row.
-    fn of_native(&self, series: &Series, row: &Row, columns: &Columns, node: &Buckets) -> Row {
+    fn of_native(&self, series: &Series, row: &Row, columns: &Columns, span: Span) -> Row {
         let mut out = Row::none(row.values.len());
         for (step, histogram) in row.iter_histograms() {
             let (value, effect) = match columns {
@@ -111,7 +165,7 @@ impl Evaluator<'_> {
             };
             if let Some(effect) = effect {
                 let note = Note::NanObservations(effect, self.told_name(&series.labels));
-                self.note(note, Some(node.input_span));
+                self.note(note, Some(span));
             }
             out.set(step, value);
         }
@@ -119,30 +173,26 @@ impl Evaluator<'_> {
     }
 
     /// Where one series has a native histogram and classic buckets nobody knows which is meant.
-    fn drop_mixed(&self, native: &mut Row, classic: &mut Histogram, node: &Buckets) {
-        let mut both = Steps::none(native.values.len());
+    fn drop_mixed(&self, native: &mut [Row], classic: &mut Histogram, span: Span) {
+        // All rows have values at the same steps.
+        let Some(first) = native.first() else { return };
+        let mut both = Steps::none(first.values.len());
         for (_, row) in &classic.buckets {
             both.add(&row.valid);
         }
-        both.keep(&native.valid);
+        both.keep(&first.valid);
         if both.is_empty() {
             return;
         }
         let note = Note::MixedClassicNative(self.told_name(&classic.labels));
-        self.note(note, Some(node.input_span));
-        native.valid.subtract(&both);
+        self.note(note, Some(span));
+        native.iter_mut().for_each(|row| row.valid.subtract(&both));
         for (_, row) in &mut classic.buckets {
             row.valid.subtract(&both);
         }
     }
 
-    fn evaluate(
-        &self,
-        histogram: &Histogram,
-        columns: &Columns,
-        node: &Buckets,
-        grid: Grid,
-    ) -> Row {
+    fn evaluate(&self, histogram: &Histogram, columns: &Columns, span: Span, grid: Grid) -> Row {
         let mut out = Row::none(grid.len);
         let mut buckets = Vec::with_capacity(histogram.buckets.len());
         for step in 0..grid.len {
@@ -160,7 +210,7 @@ impl Evaluator<'_> {
                 Columns::Quantile(column) => {
                     let (value, raised) = quantile(column[step], &mut buckets);
                     if let Some(raised) = raised {
-                        self.tell_raised(&histogram.labels, raised, grid.time(step), node);
+                        self.tell_raised(&histogram.labels, raised, grid.time(step), span);
                     }
                     value
                 }
@@ -170,7 +220,7 @@ impl Evaluator<'_> {
         out
     }
 
-    fn tell_raised(&self, labels: &Labels, raised: Raised, time: i64, node: &Buckets) {
+    fn tell_raised(&self, labels: &Labels, raised: Raised, time: i64, span: Span) {
         let forced = Forced {
             metric: self.told_name(labels),
             times: (time, time),
@@ -178,7 +228,7 @@ impl Evaluator<'_> {
             difference: raised.difference,
             samples: 1,
         };
-        self.note(Note::ForcedMonotonicity(forced), Some(node.input_span));
+        self.note(Note::ForcedMonotonicity(forced), Some(span));
     }
 
     /// Annotations carry the metric name only while it still means something.

@@ -51,6 +51,10 @@ pub(super) fn drop_stale_histograms(samples: &mut Stored) {
         }
         kept.timestamps.push(*time);
         kept.values.push(*value);
+        if let Some(start) = samples.start_timestamps.as_ref().and_then(|starts| starts.get(index))
+        {
+            kept.start_timestamps.get_or_insert_default().push(*start);
+        }
     }
     *samples = kept;
 }
@@ -166,6 +170,7 @@ impl Evaluator<'_> {
 struct Numbers {
     times: Vec<i64>,
     values: Vec<f64>,
+    starts: Vec<i64>,
     resets: Vec<usize>,
 }
 
@@ -173,12 +178,14 @@ impl Numbers {
     fn take(&mut self, window: &Samples<'_>, histograms: &[HistogramSample], resets: bool) {
         self.times.clear();
         self.values.clear();
+        self.starts.clear();
         self.resets.clear();
         let mut histograms = histograms.iter().peekable();
         for (at, (time, value)) in window.times.iter().zip(window.values).enumerate() {
             if histograms.next_if(|sample| sample.index == window.base + at).is_none() {
                 self.times.push(*time);
                 self.values.push(*value);
+                self.starts.extend(window.starts.get(at));
             }
         }
         if resets {
@@ -190,6 +197,6 @@ impl Numbers {
 
     fn samples<'a>(&'a self, window: &Samples<'a>) -> Samples<'a> {
         let (times, values, resets) = (&self.times[..], &self.values[..], &self.resets[..]);
-        Samples { times, values, resets, base: 0, ..*window }
+        Samples { times, values, starts: &self.starts, resets, base: 0, ..*window }
     }
 }

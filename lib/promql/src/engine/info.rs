@@ -12,6 +12,7 @@ use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::grid::Grid;
 use super::plan::{Info, Select};
 use super::row::{Row, Steps};
+use super::select::Picked;
 use crate::error::QueryError;
 
 /// What an info series and the series it describes have in common.
@@ -79,7 +80,7 @@ impl Evaluator<'_> {
         matchers.extend(node.data.iter().cloned());
         matchers.extend(node.names.iter().cloned());
         let select = Select { matchers, ..node.select.clone() };
-        self.select(&select, grid, true, &mut |series, row| {
+        self.select(&select, grid, Picked::TimesOfNumbers, &mut |series, row| {
             self.hold(row.valid.count())?;
             info.add(series.labels.clone(), row.clone());
             Ok(())
@@ -147,8 +148,13 @@ impl Described {
         newest.map(|(at, _)| at)
     }
 
-    /// Refuses two info series of one identity whose newest samples are from one time.
+    /// Refuses info series of histograms, and two of one identity whose newest samples are from one time.
     fn check(&self, present: &Steps) -> Done {
+        for (_, row) in &self.series {
+            if row.iter_histograms().any(|(step, _)| present.has(step)) {
+                return Err(QueryError::Execution("info sample should be float".to_owned()));
+            }
+        }
         for group in self.by_signature.values().filter(|group| group.len() > 1) {
             for step in present.iter() {
                 self.check_group(group, step)?;

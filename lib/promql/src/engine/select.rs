@@ -20,6 +20,17 @@ use crate::storage::{Samples as Stored, SelectRequest, SeriesData};
 /// One series with long windows and many steps is work enough to look for a cancellation in between.
 const CHECK_EVERY: u64 = 1 << 22;
 
+/// What is asked of the newest sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Picked {
+    /// Its number or histogram.
+    Values,
+    /// When it was taken, in seconds.
+    Times,
+    /// When a number was taken, in seconds; a histogram as it is.
+    TimesOfNumbers,
+}
+
 /// The windows of one series.
 pub(super) struct Windows<'a> {
     evaluator: &'a Evaluator<'a>,
@@ -90,12 +101,12 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// Picks the newest sample of each series that is not too old, or the time it was taken (in seconds).
+    /// Picks the newest sample of each series that is not too old, or what is asked of it.
     pub(super) fn select(
         &self,
         select: &Select,
         grid: Grid,
-        times: bool,
+        picked: Picked,
         sink: &mut Sink<'_>,
     ) -> Done {
         let lookback = self.lookback();
@@ -117,10 +128,11 @@ impl Evaluator<'_> {
                         continue;
                     }
                     match histogram {
-                        Some(histogram) if !times => {
+                        Some(histogram) if picked != Picked::Times => {
                             row.set_histogram(step, Arc::clone(histogram));
                         }
-                        _ => row.set(step, if times { seconds(time) } else { value }),
+                        _ if picked == Picked::Values => row.set(step, value),
+                        _ => row.set(step, seconds(time)),
                     }
                     used += 1;
                 }
@@ -293,6 +305,8 @@ impl Windows<'_> {
         let copied = first.for_each(false, |_, samples| {
             found.timestamps = samples.times.to_vec();
             found.values = samples.values.to_vec();
+            found.start_timestamps =
+                Some(samples.starts.to_vec()).filter(|starts| !starts.is_empty());
             found.histograms = self.histograms(samples).to_vec();
             for sample in &mut found.histograms {
                 sample.index -= samples.base;

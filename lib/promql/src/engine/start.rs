@@ -48,10 +48,10 @@ pub(super) fn resets(samples: &Stored) -> Vec<usize> {
     }
 }
 
-/// Whether the last sample of a window began after the one before it.
-pub(super) fn restarts_at_the_end(samples: &Samples<'_>) -> bool {
-    let ([.., a, b], [.., before, last]) = (samples.starts, samples.times) else { return false };
-    restarts((*a, *before), (*b, *last))
+/// Whether the counter began anew before a sample of a window that is not its first.
+pub(super) fn restarts_at(samples: &Samples<'_>, at: usize) -> bool {
+    let (starts, times) = (samples.starts, samples.times);
+    starts.len() > at && restarts((starts[at - 1], times[at - 1]), (starts[at], times[at]))
 }
 
 /// Whether a sample claims to count since before its predecessor was taken, and not since the same time.
@@ -73,14 +73,10 @@ fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1000.0
 }
 
-/// `rate` and `increase` of a counter that began at zero within the window: nothing is guessed at the start.
+/// What `rate` and `increase` multiply the change with when the counter began at zero within the window: nothing is
+/// guessed at the start.
 #[expect(clippy::cast_precision_loss, reason = "windows have fewer samples than 2^53")]
-pub(super) fn extrapolated(
-    samples: &Samples<'_>,
-    change: f64,
-    began: i64,
-    per_second: bool,
-) -> f64 {
+pub(super) fn factor(samples: &Samples<'_>, began: i64, per_second: bool) -> f64 {
     let (Some(first), Some(last)) = (samples.times.first(), samples.times.last()) else {
         return f64::NAN;
     };
@@ -95,7 +91,7 @@ pub(super) fn extrapolated(
     if per_second {
         factor /= seconds(samples.end - samples.start);
     }
-    change * factor
+    factor
 }
 
 impl Evaluator<'_> {

@@ -81,7 +81,7 @@ impl<'a> Parser<'a> {
         self.accept(&Kind::Keyword(keyword)).is_some()
     }
 
-    fn following(&self) -> &Kind {
+    pub fn following(&self) -> &Kind {
         &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].kind
     }
 
@@ -329,10 +329,17 @@ impl<'a> Parser<'a> {
         let token = self.token().clone();
         match &token.kind {
             Kind::Text => {
-                let value = literal::unquote(self.word(token.span))
+                let bytes = literal::unquote_bytes(self.word(token.span))
                     .map_err(|message| Problem::new(token.span, message))?;
                 self.advance();
-                self.node(Expr::String(StringLiteral { value, span: token.span }), 0)
+                let (value, raw) = match String::from_utf8(bytes) {
+                    Ok(value) => (value, None),
+                    Err(error) => {
+                        let value = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                        (value, Some(error.into_bytes().into_boxed_slice()))
+                    }
+                };
+                self.node(Expr::String(StringLiteral { value, raw, span: token.span }), 0)
             }
             Kind::LeftParen => {
                 self.advance();

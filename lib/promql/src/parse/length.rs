@@ -27,12 +27,17 @@ impl Parser<'_> {
         Ok(finished(expr))
     }
 
-    /// A length after `offset`: without parentheses only one item, so that `x offset 5m * 2` is `(x offset 5m) * 2`.
+    /// A length after `offset`. Only one that begins with a parenthesis or two signs goes on with operators:
+    /// `x offset 5m * 2` is `(x offset 5m) * 2` and `x offset -(5m) * 2` is `(x offset -(5m)) * 2`, but `x offset (5m) * 2`
+    /// is `x offset (5m * 2)`. That is how the conflicts in `offset_duration_expr` of upstream's grammar
+    /// (promql/parser/generated_parser.y) are settled; see the test.
     pub fn offset_length(&mut self) -> Result<Length, Problem> {
         if !self.starts_length() {
             return Err(self.unexpected("offset", "number, duration, step(), or range()"));
         }
-        if *self.kind() == Kind::LeftParen {
+        let is_sign = |kind: &Kind| matches!(kind, Kind::Operator(BinaryOp::Add | BinaryOp::Sub));
+        let two_signs = is_sign(self.kind()) && is_sign(self.following());
+        if *self.kind() == Kind::LeftParen || two_signs {
             return Ok(finished(self.length_expr(0, 0)?.0));
         }
         let sign = self.sign();
@@ -66,7 +71,7 @@ impl Parser<'_> {
         let mut terms = 0;
         while let Kind::Operator(op) = *self.kind() {
             let precedence = op.precedence();
-            if precedence < weakest || !is_length_operator(op) {
+            if precedence < weakest || !op.is_for_lengths() {
                 break;
             }
             terms += 1;
@@ -140,18 +145,6 @@ impl Parser<'_> {
     }
 }
 
-fn is_length_operator(op: BinaryOp) -> bool {
-    matches!(
-        op,
-        BinaryOp::Add
-            | BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Div
-            | BinaryOp::Mod
-            | BinaryOp::Pow
-    )
-}
-
 fn signed(sign: Option<(bool, Span)>, item: LengthExpr, span: Span) -> Result<LengthExpr, Problem> {
     let Some((negative, at)) = sign else { return Ok(item) };
     Ok(match item {
@@ -180,8 +173,11 @@ fn finished(expr: LengthExpr) -> Length {
     }
 }
 
-/// Seconds to milliseconds by way of whole nanoseconds, as Go's `time.Duration` goes.
+/// Seconds to milliseconds by way of whole nanoseconds, as Go's `time.Duration` goes. What long lengths lack by the
+/// rounding of the float is made up for: else decades and half a second would lose a millisecond with each printing.
 #[expect(clippy::cast_possible_truncation, reason = "checked to fit an i64 of nanoseconds")]
 fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1e9).round() as i64 / 1_000_000
+    let nanoseconds = seconds * 1e9;
+    let lost = (nanoseconds * f64::EPSILON * 2.0) as i64;
+    (nanoseconds.round() as i64).saturating_add(lost) / 1_000_000
 }

@@ -56,10 +56,15 @@ fn underscores_are_between_digits(lower: &str) -> bool {
 
 /// The text between the quotes with its escapes resolved; the lexer has checked their syntax.
 pub(super) fn unquote(token: &str) -> Result<String, String> {
+    String::from_utf8(unquote_bytes(token)?).map_err(|_| invalid(token))
+}
+
+/// The same for texts that need be no UTF-8.
+pub(super) fn unquote_bytes(token: &str) -> Result<Vec<u8>, String> {
     let quote = token.chars().next().unwrap_or('"');
     let body = &token[1..token.len() - 1];
     if quote == '`' || !body.contains('\\') {
-        return Ok(body.to_owned());
+        return Ok(body.as_bytes().to_vec());
     }
     let mut bytes = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -68,7 +73,7 @@ pub(super) fn unquote(token: &str) -> Result<String, String> {
         rest = unescape(&rest[at + 1..], &mut bytes).ok_or_else(|| invalid(token))?;
     }
     bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).map_err(|_| invalid(token))
+    Ok(bytes)
 }
 
 fn invalid(token: &str) -> String {
@@ -143,5 +148,6 @@ mod tests {
         assert_eq!(unquote(r#""a\n\x41\u00e9\101\"""#).unwrap(), "a\nA\u{e9}A\"");
         assert_eq!(unquote(r"`a\n`").unwrap(), r"a\n");
         assert!(unquote(r#""\xff""#).is_err());
+        assert_eq!(unquote_bytes(r#""a\xff""#).unwrap(), b"a\xff");
     }
 }

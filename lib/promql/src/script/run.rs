@@ -43,7 +43,11 @@ pub fn engine() -> Engine {
     })
 }
 
-/// Runs all commands of a script against an engine of its own: one outcome per `eval`, in order.
+/// Runs all commands of a script against an engine of its own: one outcome per `eval`, in order (promqltest/test.go).
+///
+/// # Errors
+///
+/// A line that is no command, with its number. An `eval` that fails is no error but its [`Outcome`].
 pub fn run(text: &str) -> Result<Vec<Outcome>, ScriptError> {
     let engine = engine();
     let mut memory = Memory::default();

@@ -7,6 +7,9 @@ use model::histogram::{Bucket, FloatHistogram};
 use promql::{MatrixSeries, Value, VectorSample};
 
 use super::Json;
+use super::points::Prefixes;
+
+pub(in crate::api) use super::points::Grid;
 
 /// About how many bytes a piece has. One series more than that is where it ends.
 pub(in crate::api) const PIECE: usize = 64 << 10;
@@ -14,72 +17,14 @@ pub(in crate::api) const PIECE: usize = 64 << 10;
 /// Most points of a series per piece.
 const POINTS: usize = 2_048;
 
-/// The times of a range query: `start`, `start + step`, … in milliseconds, `count` of them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::api) struct Grid {
-    pub(in crate::api) start: i64,
-    pub(in crate::api) step: i64,
-    pub(in crate::api) count: usize,
-}
-
-/// The beginnings `[time,"` of all points on a grid, each written once.
-#[derive(Debug, Default)]
-struct Prefixes {
-    grid: Grid,
-    text: Vec<u8>,
-    /// Where each ends in `text`.
-    ends: Vec<usize>,
-}
-
-impl Prefixes {
-    fn new(grid: Grid) -> Self {
-        let mut json = Json::default();
-        let mut ends = Vec::with_capacity(grid.count);
-        let mut time = grid.start;
-        for _ in 0..grid.count {
-            json.point_start(time);
-            ends.push(json.len());
-            time = time.saturating_add(grid.step);
-        }
-        Self { grid, text: json.into_bytes(), ends }
-    }
-
-    fn get(&self, time: i64) -> Option<&[u8]> {
-        let since = time.checked_sub(self.grid.start)?;
-        if self.grid.step <= 0 || since < 0 || since % self.grid.step != 0 {
-            return None;
-        }
-        let at = usize::try_from(since / self.grid.step).ok()?;
-        let start = if at == 0 { 0 } else { *self.ends.get(at - 1)? };
-        self.text.get(start..*self.ends.get(at)?)
-    }
-}
-
 impl Json {
-    /// `[time,"`
-    fn point_start(&mut self, time: i64) {
-        self.raw("[");
-        self.timestamp(time);
-        self.raw(",\"");
-    }
-
-    /// `[time,"value"]`
-    fn point(&mut self, prefixes: &Prefixes, time: i64, value: f64) {
-        match prefixes.get(time) {
-            Some(prefix) => self.out.extend_from_slice(prefix),
-            None => self.point_start(time),
-        }
-        self.float(value);
-        self.raw("\"]");
-    }
-
-    fn vector_sample(&mut self, prefixes: &Prefixes, sample: &VectorSample) {
+    fn vector_sample(&mut self, sample: &VectorSample) {
         self.raw("{\"metric\":");
         self.labels(&sample.labels);
         match &sample.histogram {
             None => {
                 self.raw(",\"value\":");
-                self.point(prefixes, sample.time, sample.value);
+                self.point(sample.time, sample.value);
             }
             Some(histogram) => {
                 self.raw(",\"histogram\":");
@@ -206,9 +151,7 @@ impl Renderer {
             }
             Value::Vector(samples) => {
                 json.raw("\"resultType\":\"vector\",\"result\":[");
-                let start = samples.first().map_or(0, |sample| sample.time);
-                let grid = Grid { start, step: 1, count: 1 };
-                (Rest::Vector(samples.into_iter()), grid)
+                (Rest::Vector(samples.into_iter()), Grid::default())
             }
             Value::Matrix(series) => {
                 json.raw("\"resultType\":\"matrix\",\"result\":[");
@@ -249,7 +192,7 @@ impl Renderer {
             Rest::Vector(mut samples) => match samples.next() {
                 Some(sample) => {
                     self.comma();
-                    self.json.vector_sample(&self.prefixes, &sample);
+                    self.json.vector_sample(&sample);
                     self.rest = Rest::Vector(samples);
                 }
                 None => self.json.raw("]"),
@@ -277,14 +220,14 @@ impl Renderer {
         let count = open.timestamps.len();
         if open.from < count {
             let to = (open.from + POINTS).min(count);
-            let points = open.timestamps[open.from..to].iter().zip(&open.values[open.from..]);
-            for (i, (time, value)) in points.enumerate() {
-                self.json.raw(if open.from + i > 0 { "," } else { ",\"values\":[" });
-                self.json.point(&self.prefixes, *time, *value);
+            if open.from == 0 {
+                self.json.raw(",\"values\":[");
             }
+            let (times, values) = (&open.timestamps[open.from..to], &open.values[open.from..to]);
+            self.json.points(&self.prefixes, times, values, open.from > 0);
             open.from = to;
             if to == count {
-                self.json.raw("]");
+                self.json.raw("\"]]");
             }
         }
         // A single one can be some kilobytes.

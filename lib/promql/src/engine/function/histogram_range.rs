@@ -6,6 +6,7 @@ use model::histogram::{Accumulator, CounterResetHint, FloatHistogram, Mean, Merg
 
 use super::range::Samples;
 use crate::engine::annotation::{Note, Operation};
+use crate::engine::start;
 use crate::storage::HistogramSample;
 
 /// A window with at least one histogram.
@@ -93,10 +94,13 @@ impl MixedWindow<'_> {
             "avg_over_time" => self.average(note),
             "first_over_time" => Ok(self.sample(0)),
             "last_over_time" => Ok(self.sample(self.samples.times.len() - 1)),
-            "resets" => Ok(Outcome::Number(self.pairs(|a, b| b.detect_reset(a), |a, b| b < a))),
+            "resets" => {
+                let anew = |at| start::restarts_at(self.samples, at);
+                Ok(Outcome::Number(self.pairs(anew, |a, b| b.detect_reset(a), |a, b| b < a)))
+            }
             "changes" => {
                 let differ = |a: f64, b: f64| a != b && !(a.is_nan() && b.is_nan());
-                Ok(Outcome::Number(self.pairs(|a, b| !a.same(b), differ)))
+                Ok(Outcome::Number(self.pairs(|_| false, |a, b| !a.same(b), differ)))
             }
             "count_over_time" => Ok(Outcome::Number(number(self.samples.times.len()))),
             "present_over_time" => Ok(Outcome::Number(1.0)),
@@ -120,15 +124,19 @@ impl MixedWindow<'_> {
         }
     }
 
-    /// How many neighbours differ; a histogram beside a number always does.
+    /// How many neighbours differ; a histogram beside a number always does. `anew` is asked about the second one's
+    /// place in the window.
     fn pairs(
         &self,
+        anew: impl Fn(usize) -> bool,
         histograms: impl Fn(&FloatHistogram, &FloatHistogram) -> bool,
         numbers: impl Fn(f64, f64) -> bool,
     ) -> f64 {
         let differ = |at: &usize| match (self.at_index(*at), self.at_index(*at + 1)) {
-            (Some(a), Some(b)) => histograms(a, b),
-            (None, None) => numbers(self.samples.values[*at], self.samples.values[*at + 1]),
+            (Some(a), Some(b)) => anew(*at + 1) || histograms(a, b),
+            (None, None) => {
+                anew(*at + 1) || numbers(self.samples.values[*at], self.samples.values[*at + 1])
+            }
             _ => true,
         };
         number((0..self.samples.times.len() - 1).filter(differ).count())
@@ -152,7 +160,7 @@ impl MixedWindow<'_> {
                 note(Note::NotCounter(self.metric.to_owned()));
             }
             let second = &*self.histograms[1].histogram;
-            if second.detect_reset(first) {
+            if start::restarts_at(self.samples, 1) || second.detect_reset(first) {
                 // The first sample is of another life of the counter, so its buckets do not matter.
                 empty = FloatHistogram {
                     schema: second.schema,
@@ -183,9 +191,12 @@ impl MixedWindow<'_> {
         let merged = change.subtract(first).map_err(|_| self.incompatible())?;
         self.tell(merged, Operation::Subtraction, note);
         if counter {
+            if start::overlap(self.samples) {
+                note(Note::StartTimeOverlap(self.metric.to_owned()));
+            }
             let mut before = first;
-            for now in all().skip(1) {
-                if now.detect_reset(before) {
+            for (at, now) in all().enumerate().skip(1) {
+                if start::restarts_at(self.samples, at) || now.detect_reset(before) {
                     let merged = change.add(before).map_err(|_| self.incompatible())?;
                     self.tell(merged, Operation::Addition, note);
                 }
@@ -200,6 +211,18 @@ impl MixedWindow<'_> {
         Ok(change)
     }
 
+    /// The change of a counter that began at zero within the window.
+    fn since_zero(&self, note: &mut dyn FnMut(Note)) -> Result<FloatHistogram> {
+        let first = &*self.histograms[0].histogram;
+        if self.histograms.len() == 1 {
+            return Ok(first.clone());
+        }
+        let change = self.change(true, note)?;
+        let (change, merged) = change.plus(first).map_err(|_| self.incompatible())?;
+        self.tell(merged, Operation::Addition, note);
+        Ok(change)
+    }
+
     fn extrapolated(
         &self,
         counter: bool,
@@ -210,6 +233,11 @@ impl MixedWindow<'_> {
             return Err(self.mixed());
         }
         let count = self.histograms.len();
+        if let Some(began) = start::began(self.samples).filter(|_| counter) {
+            let mut change = self.since_zero(note)?;
+            change.multiply(start::factor(self.samples, began, per_second));
+            return Ok(Outcome::Histogram(change));
+        }
         if count < 2 {
             return Ok(Outcome::Nothing);
         }
@@ -258,7 +286,8 @@ impl MixedWindow<'_> {
         if !counter && gauges.contains(&false) {
             note(Note::NotGauge(self.metric.to_owned()));
         }
-        let mut change = if counter && last.detect_reset(before) {
+        let over = || start::restarts_at(self.samples, last_index) || last.detect_reset(before);
+        let mut change = if counter && over() {
             (**last).clone()
         } else {
             let (change, merged) = last.minus(before).map_err(|_| self.incompatible())?;

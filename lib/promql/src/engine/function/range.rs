@@ -148,7 +148,7 @@ fn extrapolated(samples: &Samples<'_>, counter: bool, per_second: bool) -> Optio
         }
     }
     if let Some(began) = began {
-        return Some(start::extrapolated(samples, result + first, began, per_second));
+        return Some((result + first) * start::factor(samples, began, per_second));
     }
     let mut to_start = seconds(first_time - samples.start);
     let mut to_end = seconds(samples.end - last_time);
@@ -185,7 +185,7 @@ fn instant_change(samples: &Samples<'_>, counter: bool) -> Option<f64> {
     if interval == 0 {
         return None;
     }
-    let over = last < before || start::restarts_at_the_end(samples);
+    let over = last < before || start::restarts_at(samples, samples.times.len() - 1);
     let change = if counter && over { *last } else { last - before };
     Some(if counter { change / seconds(interval) } else { change })
 }

@@ -189,10 +189,10 @@ impl Planner {
         let parameter = match &aggregate.parameter {
             Some(parameter) if op == AggregateOp::CountValues => {
                 if let Expr::String(text) = parameter.without_parens() {
+                    if text.raw.is_some() || text.value.is_empty() {
+                        return Err(QueryError::Execution(format!("invalid label name {text}")));
+                    }
                     label.clone_from(&text.value);
-                }
-                if label.is_empty() {
-                    return Err(QueryError::Execution("invalid label name \"\"".to_owned()));
                 }
                 if !aggregate.without {
                     grouping.push(label.clone());

@@ -198,13 +198,12 @@ impl Planner {
             return Err(unsupported("label_replace() with other arguments"));
         };
         let pattern = text(pattern);
-        let target = text(target);
         let regex = AnchoredRegex::new(&pattern).map_err(|_| {
             QueryError::Execution(format!(
                 "invalid regular expression in label_replace(): {pattern}"
             ))
         })?;
-        check_label("invalid destination label name in label_replace()", &target)?;
+        let target = label("invalid destination label name in label_replace()", target)?;
         let input = self.vector(input)?;
         let node = LabelReplace {
             input: input.node,
@@ -220,24 +219,23 @@ impl Planner {
         let [input, target, separator, sources @ ..] = arguments else {
             return Err(unsupported("label_join() with other arguments"));
         };
-        let sources: Vec<String> = sources.iter().map(text).collect();
-        for source in &sources {
-            check_label("invalid source label name in label_join()", source)?;
-        }
-        let target = text(target);
-        check_label("invalid destination label name in label_join()", &target)?;
+        let source = |source| label("invalid source label name in label_join()", source);
+        let sources = sources.iter().map(source).collect::<std::result::Result<_, _>>()?;
+        let target = label("invalid destination label name in label_join()", target)?;
         let input = self.vector(input)?;
         let node = LabelJoin { input: input.node, target, separator: text(separator), sources };
         Ok(Planned { node: Vector::LabelJoin(Box::new(node)), invariant: input.invariant })
     }
 }
 
-/// Any UTF-8 text but the empty one is a label name.
-fn check_label(what: &str, label: &str) -> std::result::Result<(), QueryError> {
-    if label.is_empty() {
-        return Err(QueryError::Execution(format!("{what}: {label}")));
+/// The text of a literal that has to be a label name: any UTF-8 text but the empty one.
+fn label(what: &str, expr: &Expr) -> std::result::Result<String, QueryError> {
+    match expr.without_parens() {
+        Expr::String(literal) if literal.raw.is_none() && !literal.value.is_empty() => {
+            Ok(literal.value.clone())
+        }
+        _ => Err(QueryError::Execution(format!("{what}: {}", text(expr)))),
     }
-    Ok(())
 }
 
 /// The labels that `absent()` can tell from its argument: those of equality matchers, each named once.

@@ -1,0 +1,71 @@
+//! Whether a report can be true. One that cannot is treated as no answer: planning on it would move targets, or raise the
+//! epoch, because of a bug or a mix-up at one shard.
+
+use proto::coordination::ReportResponse;
+
+/// An epoch is a number of starts of coordinators, a version a number of pushes.
+const MOST_STARTS: u64 = 1 << 40;
+/// Series of one scrape: its text would have ten gigabytes.
+const MOST_SERIES: u64 = 100_000_000;
+
+/// Why a report cannot be true.
+pub(crate) fn doubt(report: &ReportResponse) -> Option<String> {
+    if report.epoch > MOST_STARTS || report.version > MOST_STARTS {
+        let (epoch, version) = (report.epoch, report.version);
+        return Some(format!("not believed: it reports epoch {epoch} version {version}"));
+    }
+    for held in &report.targets {
+        let Some(target) = &held.target else {
+            return Some("not believed: it reports a target without saying which".to_owned());
+        };
+        let series = held.samples_post_relabel.max(target.series);
+        if series > MOST_SERIES {
+            let id = target.id;
+            return Some(format!("not believed: it reports {series} series of target {id:016x}"));
+        }
+        if held.good_scrapes > held.scrapes {
+            let (good, all, id) = (held.good_scrapes, held.scrapes, target.id);
+            return Some(format!(
+                "not believed: it reports {good} good ones of {all} scrapes of target {id:016x}"
+            ));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::coordination::{Target, TargetReport};
+
+    use super::*;
+
+    fn report(series: u64, scrapes: u64, good_scrapes: u64) -> ReportResponse {
+        let target = Target { id: 7, ..Target::default() };
+        let held = TargetReport {
+            target: Some(target),
+            samples_post_relabel: series,
+            scrapes,
+            good_scrapes,
+            ..TargetReport::default()
+        };
+        ReportResponse { epoch: 3, version: 9, targets: vec![held], ..ReportResponse::default() }
+    }
+
+    #[test]
+    fn a_report_that_can_be_true_is_believed() {
+        assert_eq!(doubt(&report(5_000_000, 10, 10)), None);
+        assert_eq!(doubt(&ReportResponse::default()), None);
+    }
+
+    #[test]
+    fn absurd_numbers_are_not_believed() {
+        let epoch = ReportResponse { epoch: u64::MAX, ..report(1, 1, 1) };
+        let version = ReportResponse { version: u64::MAX, ..report(1, 1, 1) };
+        let nameless =
+            ReportResponse { targets: vec![TargetReport::default()], ..ReportResponse::default() };
+        for lie in [epoch, version, nameless, report(u64::MAX, 1, 1), report(1, 1, 2)] {
+            let said = doubt(&lie).unwrap();
+            assert!(said.starts_with("not believed: "), "{said}");
+        }
+    }
+}

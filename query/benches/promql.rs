@@ -1,0 +1,173 @@
+//! What PromQL costs us, beside Debian's Prometheus and VictoriaMetrics over the same samples.
+//!
+//! Each server is a process of its own, asked over HTTP; what is compared is its CPU time for whole calls and its peak
+//! memory. Our answers are compared with Prometheus' before anything is measured. Printed are ratios and whether each
+//! keeps its bound; nothing is asserted about time.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and fails loudly")]
+
+#[path = "promql/answer.rs"]
+mod answer;
+#[path = "promql/data.rs"]
+mod data;
+#[path = "promql/memory.rs"]
+mod memory;
+#[path = "promql/queries.rs"]
+mod queries;
+#[path = "promql/server.rs"]
+mod server;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use queries::{QUERIES, Query};
+use server::{Kind, Server};
+
+/// Measurements per query and server, of which the median counts.
+const ROUNDS: usize = 5;
+/// So much CPU time goes into one measurement, because the kernel tells it in hundredths of a second.
+const MEASURED: f64 = 0.4;
+/// Most and least calls per measurement.
+const CALLS: (f64, f64) = (4.0, 100.0);
+/// Concurrent and single calls compared.
+const CONCURRENT: usize = 40;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|first| first == server::SERVE) {
+        return server::serve();
+    }
+    testkit::init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(compare());
+    ExitCode::SUCCESS
+}
+
+async fn compare() {
+    let only: Vec<usize> =
+        std::env::args().skip(1).filter_map(|number| number.parse().ok()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = folder.path().join("requests");
+    data::requests(&blocks);
+    let servers = start(folder.path(), &blocks).await;
+    let [ours, prometheus, victoria] = &servers;
+    println!(
+        "{} series x {} samples at 30 s; 2 h at 30 s step; whole HTTP calls; CPU ms a call, median of {ROUNDS}",
+        data::SERIES,
+        data::SAMPLES
+    );
+    println!(
+        "{:>2} {:<46} {:>8} {:>10} {:>8} {:>8} {:>6} {:>6} {:>7}",
+        "#", "query", "shoal", "Prometheus", "VM", "Prom/us", "must", "goal", "VM/us"
+    );
+    let mut kept = 0;
+    let mut all = 0;
+    for query in QUERIES.iter().filter(|q| only.is_empty() || only.contains(&q.number)) {
+        answer::same(query, ours, prometheus).await;
+        let [a, b, c] = cost(query, &servers).await;
+        let keeps = b / a >= query.bound.must && c / a >= 1.0;
+        kept += usize::from(keeps);
+        all += 1;
+        println!(
+            "{:>2} {:<46} {:>8.1} {:>10.1} {:>8.1} {:>7.1}x {:>5}x {:>5}x {:>6.1}x  {}",
+            query.number,
+            query.text,
+            a * 1000.0,
+            b * 1000.0,
+            c * 1000.0,
+            b / a,
+            query.bound.must,
+            query.bound.goal,
+            c / a,
+            verdict(keeps)
+        );
+    }
+    println!("CPU bounds kept: {kept} of {all}");
+    let peaks = [ours, prometheus, victoria].map(|server| server.peak_bytes());
+    let ratio = peaks[0] / peaks[1];
+    println!(
+        "peak RSS: shoal {:.1} MB, Prometheus {:.1} MB, VM {:.1} MB; shoal/Prometheus {ratio:.2} (must 0.6, goal 0.35)  {}",
+        peaks[0] / 1e6,
+        peaks[1] / 1e6,
+        peaks[2] / 1e6,
+        verdict(ratio <= 0.6)
+    );
+    if only.is_empty() {
+        concurrent(ours).await;
+        drop(servers);
+        memory::compare(folder.path()).await;
+    }
+}
+
+fn verdict(kept: bool) -> &'static str {
+    if kept { "KEPT" } else { "NOT KEPT" }
+}
+
+async fn start(folder: &Path, blocks: &Path) -> [Server; 3] {
+    let victoria = Server::start(Kind::VictoriaMetrics, &folder.join("victoria")).await;
+    victoria.import(data::import_lines()).await;
+    // Once more from the start, so that its peak memory is that of queries.
+    victoria.stop();
+    [
+        Server::start(Kind::Shoal, blocks).await,
+        Server::start(Kind::Prometheus, blocks).await,
+        Server::start(Kind::VictoriaMetrics, &folder.join("victoria")).await,
+    ]
+}
+
+/// Seconds of CPU per call, of each server. They take turns, so that what else happens on the machine hits all.
+async fn cost(query: &Query, servers: &[Server; 3]) -> [f64; 3] {
+    let mut calls = [1.0; 3];
+    for (server, calls) in servers.iter().zip(&mut calls) {
+        server.range(query.text, data::TIMES).await;
+        let once = measured(query, server, 4).await;
+        *calls = (MEASURED / once.max(1e-4)).clamp(CALLS.0, CALLS.1);
+    }
+    let mut all = [const { Vec::new() }; 3];
+    for _ in 0..ROUNDS {
+        for (at, server) in servers.iter().enumerate() {
+            all[at].push(measured(query, server, calls[at] as u32).await);
+        }
+    }
+    all.map(|mut measurements| {
+        measurements.sort_by(f64::total_cmp);
+        measurements[ROUNDS / 2]
+    })
+}
+
+async fn measured(query: &Query, server: &Server, calls: u32) -> f64 {
+    let before = server.cpu_seconds();
+    for _ in 0..calls {
+        server.range(query.text, data::TIMES).await;
+    }
+    (server.cpu_seconds() - before) / f64::from(calls)
+}
+
+/// Calls one after another, and the same number two at a time.
+async fn concurrent(server: &Server) {
+    let text = QUERIES[12].text;
+    let run = async |count: usize| {
+        for _ in 0..count {
+            server.range(text, data::TIMES).await;
+        }
+    };
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        run(CONCURRENT).await;
+        let single = started.elapsed();
+        let started = Instant::now();
+        tokio::join!(run(CONCURRENT / 2), run(CONCURRENT / 2));
+        ratios.push(single.as_secs_f64() / started.elapsed().as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ROUNDS / 2];
+    println!(
+        "two concurrent queries against one: {ratio:.2}x the throughput (must 1.8, two idle cores needed)  {}",
+        verdict(ratio >= 1.8)
+    );
+}
