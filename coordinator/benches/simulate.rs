@@ -33,7 +33,7 @@ const SEED: u64 = 7;
 const DAYS: i64 = 1;
 const CAPACITY: u64 = 500_000;
 /// What shards are filled to at least before a further one is justified, in percent: below it one is drained.
-const FILL: u64 = 80;
+const FILL: u64 = 90;
 /// The first placement is not yet the state that is measured.
 const WARM_UP: i64 = 1_800;
 

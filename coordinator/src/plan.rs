@@ -12,11 +12,13 @@
 mod balance;
 mod bins;
 mod decision;
+mod drain;
 mod group;
 mod lifecycle;
 mod quarantine;
 mod reconcile;
 mod relieve;
+mod room;
 mod scale;
 mod shelves;
 #[cfg(test)]
@@ -209,6 +211,8 @@ pub struct History {
     pub scaled: BTreeMap<u32, (u32, i64)>,
     /// What is left of the moves that may begin, in thousandths, and when it was last topped up.
     budget: Option<(u64, i64)>,
+    /// The same, for balance, by group.
+    balanced: BTreeMap<u32, (u64, i64)>,
 }
 
 /// A move under way.

@@ -33,7 +33,7 @@ pub(crate) fn limits(capacity: u64) -> Limits {
         moves_per_minute: 600,
         fill_to: 90,
         relieve_to: 95,
-        drain_to: 80,
+        drain_to: 90,
         life: LifeLimits::default(),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::bins::{Bin, Status, share};
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::quarantine;
-use super::shelves::{Fit, Reach, Shelves, Wish};
+use super::shelves::{Fit, Reach, Shelves, Wish, level};
 use super::{
     Budget, History, Limits, Move, Placement, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved,
 };
@@ -39,6 +39,8 @@ pub(super) struct Planner<'a> {
     pub(super) failed: BTreeSet<u64>,
     /// Targets and load that made shards wanted.
     need: (usize, u64),
+    /// The smallest capacity among the bins.
+    smallest: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -62,6 +64,7 @@ impl<'a> Planner<'a> {
             bin.drained = history.drained.contains(&bin.id);
         }
         let existing = bins.len();
+        let smallest = bins.iter().map(|bin| bin.capacity).min().unwrap_or(limits.max_series);
         let mut planner = Self {
             seen,
             limits,
@@ -77,6 +80,7 @@ impl<'a> Planner<'a> {
             stranded: Vec::new(),
             failed: BTreeSet::new(),
             need: (0, 0),
+            smallest,
         };
         planner.shut_shipped();
         planner
@@ -108,9 +112,7 @@ impl<'a> Planner<'a> {
     /// Whether targets are small enough for shards to be equally full.
     pub(super) fn is_fine_grained(&self) -> bool {
         let (targets, load) = self.total;
-        let smallest = self.bins.iter().map(|bin| bin.capacity).min();
-        let smallest = smallest.unwrap_or(self.limits.max_series);
-        targets > 0 && load.saturating_mul(FINE_GRAIN) <= smallest.saturating_mul(targets)
+        targets > 0 && load.saturating_mul(FINE_GRAIN) <= self.smallest.saturating_mul(targets)
     }
 
     pub(super) fn refuse(&self, plan: &mut Plan, target: u64, reason: Reason) {
@@ -178,7 +180,21 @@ impl<'a> Planner<'a> {
 
     /// The bins by their room, when they may be filled to that many percent.
     pub(super) fn shelves(&self, percent: u64) -> Shelves {
-        Shelves::new(&self.bins, percent, self.limits.relieve_to.min(percent))
+        Shelves::new(&self.bins, percent, self.comfortable().min(percent * 10_000))
+    }
+
+    /// How full a bin may become before a lesser one is better, in millionths. While shards are being added those that
+    /// are there take no more than their fair share, or what the fullest has anyhow.
+    fn comfortable(&self) -> u64 {
+        let brim = self.limits.relieve_to * 10_000;
+        if self.bins.len() == self.existing {
+            return brim;
+        }
+        let usable = self.bins.iter().filter(|bin| bin.is_usable());
+        let capacity: u64 = usable.map(|bin| bin.capacity).sum();
+        let ready = self.bins.iter().filter(|bin| bin.status == Status::Ready);
+        let fullest = ready.map(|bin| level(bin.committed, bin.capacity)).max().unwrap_or(0);
+        (level(self.total.1, capacity) * 102 / 100).max(fullest).min(brim)
     }
 
     /// How places are chosen.
@@ -244,6 +260,7 @@ impl<'a> Planner<'a> {
         let ordinal = self.bins.last().map_or(0, |bin| bin.id.ordinal + 1);
         let id = ShardId { group: self.group, ordinal };
         self.bins.push(Bin::wanted(id, self.limits.max_series));
+        self.smallest = self.smallest.min(self.limits.max_series);
         Some(self.bins.len() - 1)
     }
 

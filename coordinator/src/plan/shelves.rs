@@ -25,7 +25,8 @@ const LOOKED_AT: usize = 8;
 pub(super) struct Shelves {
     /// How full a bin may become.
     percent: u64,
-    /// How full the emptiest bin may become before bins of a lesser class are better, where loads are spread.
+    /// How full the emptiest bin may become before bins of a lesser class are better, where loads are spread; in
+    /// millionths.
     comfortable: u64,
     bins: Vec<Option<Key>>,
     by_room: BTreeSet<(Class, u64, usize)>,
@@ -141,7 +142,9 @@ impl Shelves {
         if let Some(key) = old {
             self.by_room.remove(&(key.class, key.room, index));
             self.by_level.remove(&(key.class, key.level(), index));
-            self.empty.remove(&(key.class, Reverse(key.capacity), index));
+            if key.used == 0 {
+                self.empty.remove(&(key.class, Reverse(key.capacity), index));
+            }
         }
         if let Some(key) = new {
             self.by_room.insert((key.class, key.room, index));
@@ -165,11 +168,10 @@ impl Shelves {
             }
         }
         if wish.fit == Fit::Spread {
-            let comfortable = level(self.comfortable, 100);
             let emptiest = classes().find_map(|class| {
-                let from = (*class, 0, 0)..(*class, comfortable, 0);
+                let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
                 let mut first = self.by_level.range(from).take(LOOKED_AT);
-                first.find(|(_, _, index)| allowed(index) && self.has_room(*index, wish.load))
+                first.find(|(_, _, index)| allowed(index) && self.is_comfortable(*index, wish.load))
             });
             if let Some((_, _, index)) = emptiest {
                 return Some(*index);
@@ -191,8 +193,15 @@ impl Shelves {
         fullest.or_else(|| exceeding().map(|(_, _, index)| *index))
     }
 
-    fn has_room(&self, index: usize, load: u64) -> bool {
-        self.bins[index].is_some_and(|key| key.room >= load)
+    fn is_comfortable(&self, index: usize, load: u64) -> bool {
+        self.bins[index].is_some_and(|key| {
+            key.room >= load && level(key.used + load, key.capacity) <= self.comfortable
+        })
+    }
+
+    /// Takes a bin out of the question, until it is next renewed.
+    pub(super) fn close(&mut self, index: usize) {
+        self.set(index, None);
     }
 }
 

@@ -1,0 +1,84 @@
+//! The highest shard is emptied when the others can take what it has. For a large target room is made first.
+
+use std::cmp::Reverse;
+
+use super::bins::{Bin, Status};
+use super::decision::{Decision, WhyMoved};
+use super::group::{Planner, Wanted};
+use super::shelves::{Reach, Shelves, Wish};
+use super::{Budget, Plan, State};
+
+/// For so many large targets room is made at the same time.
+const ROOMS: usize = 4;
+
+impl Planner<'_> {
+    /// Empties the highest shard that holds something when the others can take it all and stay below the band.
+    pub(super) fn drain(&mut self, budget: &mut Budget, plan: &mut Plan) {
+        let wanted = self.bins.len() > self.existing;
+        if self.limits.max_idle.is_zero() || !self.limits.scalable || wanted {
+            for bin in &mut self.bins {
+                bin.draining = false;
+            }
+            return;
+        }
+        let highest = self.bins.iter().rposition(|bin| !bin.slots().is_empty());
+        let minimum = usize::try_from(self.limits.min_shards).unwrap_or(usize::MAX);
+        let Some(from) = highest.filter(|from| *from >= minimum.max(1)) else { return };
+        let all_ready = self.bins[..=from].iter().all(|bin| bin.status == Status::Ready);
+        let was_draining = self.bins[from].draining;
+        // Once begun it may go further than where it would begin: that keeps it from turning back at the edge.
+        let percent = if was_draining { self.limits.relieve_to } else { self.limits.drain_to };
+        let places = if all_ready { self.places_below(from, percent) } else { None };
+        let Some(places) = places else {
+            self.bins[from].draining = false;
+            return;
+        };
+        if !was_draining {
+            let (shard, load) = (self.bins[from].id, self.bins[from].committed);
+            let room = self.bins[..from].iter().map(Bin::free).sum();
+            plan.decisions.push(Decision::DrainBegun { shard, load, room });
+            self.bins[from].draining = true;
+        }
+        plan.busy = true;
+        for wanted in places {
+            if self.is_movable(wanted.target) {
+                self.begin_move(wanted, WhyMoved::Drain, budget, plan);
+            }
+        }
+    }
+
+    /// A place below for everything that a bin owns, or what has to make room there first; `None` when something can
+    /// have neither.
+    fn places_below(&self, from: usize, percent: u64) -> Option<Vec<Wanted>> {
+        let owned = self.bins[from].slots().iter().filter(|slot| slot.state == State::Active);
+        let load: u64 = owned.clone().map(|slot| slot.load).sum();
+        let room: u64 = self.bins[..from].iter().filter_map(|bin| bin.room(percent)).sum();
+        if load > room {
+            return None;
+        }
+        let mut leaving: Vec<(u64, u64)> = owned.map(|slot| (slot.load, slot.target)).collect();
+        leaving.sort_unstable_by_key(|(load, target)| (Reverse(*load), *target));
+        let mut shelves = Shelves::new(&self.bins[..from], percent, percent * 10_000);
+        let mut places = Vec::with_capacity(leaving.len());
+        let mut rooms = Vec::new();
+        for (load, target) in leaving {
+            let (reach, fit) = (Reach::Ready, self.fit());
+            if let Some(to) = shelves.choose(Wish { load, not: None, reach, mirror: None, fit }) {
+                shelves.reserve(to, load);
+                places.push(Wanted { target, load, from, to });
+                continue;
+            }
+            if rooms.len() == ROOMS {
+                return None;
+            }
+            let room = self.make_room(load, percent, &mut shelves, |at| {
+                at < from && !rooms.contains(&at)
+            })?;
+            // Nothing else comes there meanwhile.
+            shelves.close(room.at);
+            rooms.push(room.at);
+            places.extend(room.first);
+        }
+        Some(places)
+    }
+}
