@@ -54,34 +54,14 @@ pub struct Args {
     /// How long a shard that does not answer keeps its targets.
     #[arg(long = "shard.grace", default_value = "2m", value_parser = duration)]
     pub(crate) grace: Duration,
-    /// How long a shard keeps its targets whose Prometheus answers but whose sidecar does not; 0: for ever.
-    #[arg(long = "shard.agent-grace", default_value = "1h", value_parser = duration)]
-    pub(crate) agent_grace: Duration,
-    /// How long the replay of a WAL may make no progress before the shard counts as down.
-    #[arg(long = "shard.replay-grace", default_value = "10m", value_parser = duration)]
-    pub(crate) replay_grace: Duration,
-    /// So many starts of a shard's Prometheus within --shard.quarantine-window put it into quarantine: it gets no new
-    /// targets, and its load is spread over the others. 0: never.
-    #[arg(long = "shard.quarantine-restarts", default_value_t = 3)]
-    pub(crate) quarantine_restarts: usize,
-    /// See --shard.quarantine-restarts.
-    #[arg(long = "shard.quarantine-window", default_value = "30m", value_parser = duration)]
-    pub(crate) quarantine_window: Duration,
-    /// How long a shard in quarantine has to be ready without a restart before it takes targets again.
-    #[arg(long = "shard.quarantine-release", default_value = "30m", value_parser = duration)]
-    pub(crate) quarantine_release: Duration,
-    /// Most shards that are added to or removed from a replica group in a minute.
-    #[arg(long = "shard.max-scale-step", default_value_t = 100)]
-    pub(crate) scale_step: u32,
+    #[command(flatten)]
+    pub(crate) life: LifeArgs,
     /// Good scrapes in a row that a target's next shard shows before the old one lets go.
     #[arg(long = "move.good-scrapes", default_value_t = 2)]
     pub(crate) good_scrapes: u64,
     /// A move that takes longer is rolled back.
     #[arg(long = "move.timeout", default_value = "30m", value_parser = duration)]
     pub(crate) move_timeout: Duration,
-    /// How long a target stays where it is after a failed move; doubled with each failure, up to 64 times.
-    #[arg(long = "move.cooldown", default_value = "1m", value_parser = duration)]
-    pub(crate) cooldown: Duration,
     /// Most moves and evacuations that may begin in a minute.
     #[arg(long = "move.max-per-minute", default_value_t = 600)]
     pub(crate) moves_per_minute: u32,
@@ -129,4 +109,31 @@ pub enum BackendKind {
     Local,
     /// A list in a file.
     Static,
+}
+
+/// Flags about shards in trouble, and about how fast things change.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LifeArgs {
+    /// How long a shard keeps its targets whose Prometheus answers but whose sidecar does not; 0: for ever.
+    #[arg(long = "shard.agent-grace", default_value = "1h", value_parser = duration)]
+    pub(crate) agent_grace: Duration,
+    /// How long the replay of a WAL may make no progress before the shard counts as down.
+    #[arg(long = "shard.replay-grace", default_value = "10m", value_parser = duration)]
+    pub(crate) replay_grace: Duration,
+    /// So many starts of a shard's Prometheus within --shard.quarantine-window put it into quarantine: it gets no new
+    /// targets, and its load is spread over the others. 0: never.
+    #[arg(long = "shard.quarantine-restarts", default_value_t = 3)]
+    pub(crate) quarantine_restarts: usize,
+    /// See --shard.quarantine-restarts.
+    #[arg(long = "shard.quarantine-window", default_value = "30m", value_parser = duration)]
+    pub(crate) quarantine_window: Duration,
+    /// How long a shard in quarantine has to be ready without a restart before it takes targets again.
+    #[arg(long = "shard.quarantine-release", default_value = "30m", value_parser = duration)]
+    pub(crate) quarantine_release: Duration,
+    /// Most shards that are added to or removed from a replica group in a minute.
+    #[arg(long = "shard.max-scale-step", default_value_t = 100)]
+    pub(crate) scale_step: u32,
+    /// How long a target stays where it is after a failed move; doubled with each failure, up to 64 times.
+    #[arg(long = "move.cooldown", default_value = "1m", value_parser = duration)]
+    pub(crate) cooldown: Duration,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 
 use crate::Error;
-use crate::args::{Args, BackendKind};
+use crate::args::{Args, BackendKind, LifeArgs};
 use crate::detect::Patience;
 use crate::leader::{Fence, Leadership};
 use crate::plan::{LifeLimits, Limits};
@@ -71,6 +71,7 @@ impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
+        check(&args)?;
         let Args {
             config_file,
             http_address,
@@ -86,14 +87,8 @@ impl TryFrom<Args> for Config {
             max_shards,
             max_idle,
             grace,
-            agent_grace,
-            replay_grace,
-            quarantine_restarts,
-            quarantine_window,
-            quarantine_release,
-            scale_step,
+            life,
             good_scrapes,
-            cooldown,
             move_timeout,
             moves_per_minute,
             explore_concurrency,
@@ -108,15 +103,6 @@ impl TryFrom<Args> for Config {
             keep_shards,
             delete_shipped,
         } = args;
-        ensure!(max_series > 0, "--shard.max-series has to be greater than 0");
-        ensure!(min_shards <= max_shards, "--shard.min-shard exceeds --shard.max-shard");
-        ensure!(max_shards > 0, "--shard.max-shard has to be greater than 0");
-        ensure!(!interval.is_zero(), "--coordinator.interval has to be greater than 0");
-        ensure!(!shard_timeout.is_zero(), "--coordinator.shard-timeout has to be greater than 0");
-        ensure!(!leader_lease.is_zero(), "--leader.lease has to be greater than 0");
-        ensure!(scale_step > 0, "--shard.max-scale-step has to be greater than 0");
-        ensure!(moves_per_minute > 0, "--move.max-per-minute has to be greater than 0");
-        ensure!(explore_concurrency > 0, "--explore.concurrence has to be greater than 0");
         let backend = match backend {
             BackendKind::Static => BackendConfig::Static { file: static_file },
             BackendKind::Local => {
@@ -150,14 +136,7 @@ impl TryFrom<Args> for Config {
             fill_to: FILL_TO,
             relieve_to: RELIEVE_TO,
             drain_to: DRAIN_TO,
-            life: LifeLimits { agent_grace, scale_step, cooldown },
-        };
-        let patience = Patience {
-            starting: grace,
-            replay: replay_grace,
-            restarts: quarantine_restarts,
-            window: quarantine_window,
-            release: quarantine_release,
+            life: life.limits(),
         };
         Ok(Self {
             config_file,
@@ -168,7 +147,7 @@ impl TryFrom<Args> for Config {
             interval,
             shard_timeout,
             limits,
-            patience,
+            patience: life.patience(grace),
             explore_concurrency,
             discovery,
             backend,
@@ -185,6 +164,37 @@ impl Config {
         };
         Leadership::open(&self.leader_lock_file, self.leader_lease, fence)
     }
+}
+
+impl LifeArgs {
+    fn limits(&self) -> LifeLimits {
+        let Self { agent_grace, scale_step, cooldown, .. } = *self;
+        LifeLimits { agent_grace, scale_step, cooldown }
+    }
+
+    fn patience(&self, grace: Duration) -> Patience {
+        Patience {
+            starting: grace,
+            replay: self.replay_grace,
+            restarts: self.quarantine_restarts,
+            window: self.quarantine_window,
+            release: self.quarantine_release,
+        }
+    }
+}
+
+/// Numbers that make no sense.
+fn check(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.max_series > 0, "--shard.max-series has to be greater than 0");
+    ensure!(args.min_shards <= args.max_shards, "--shard.min-shard exceeds --shard.max-shard");
+    ensure!(args.max_shards > 0, "--shard.max-shard has to be greater than 0");
+    ensure!(!args.interval.is_zero(), "--coordinator.interval has to be greater than 0");
+    ensure!(!args.shard_timeout.is_zero(), "--coordinator.shard-timeout has to be greater than 0");
+    ensure!(!args.leader_lease.is_zero(), "--leader.lease has to be greater than 0");
+    ensure!(args.life.scale_step > 0, "--shard.max-scale-step has to be greater than 0");
+    ensure!(args.moves_per_minute > 0, "--move.max-per-minute has to be greater than 0");
+    ensure!(args.explore_concurrency > 0, "--explore.concurrence has to be greater than 0");
+    Ok(())
 }
 
 impl Programs {

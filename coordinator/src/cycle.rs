@@ -199,6 +199,7 @@ impl Cycle {
     /// One turn. Whether something is under way that the next one should not wait long for. One that does not lead
     /// looks and shows, and does nothing.
     async fn turn(&mut self) -> bool {
+        let mut watch = Stopwatch::start(&self.metrics);
         self.take_term();
         self.take_configuration().await;
         self.take_fleet();
@@ -214,7 +215,9 @@ impl Cycle {
         self.take_doubts(&reports);
         self.take_switch(&reports);
         let seen = self.snapshot(&reports);
+        watch.end("observe");
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
+        watch.end("plan");
         if self.term.is_some() {
             self.history = plan.history.clone();
             self.teller.tell(&plan, &self.found, &reports);
@@ -222,8 +225,10 @@ impl Cycle {
             self.apply(&plan, &reports).await;
             self.note(&plan, now).await;
         }
+        watch.end("apply");
         self.growth.note(&seen.targets, now);
         self.show(seen, &plan, reports);
+        watch.end("show");
         plan.busy
     }
 
@@ -260,6 +265,25 @@ impl Cycle {
             }
         }
         self.term = term;
+    }
+}
+
+/// How long the parts of a turn take.
+struct Stopwatch {
+    metrics: Metrics,
+    since: Instant,
+}
+
+impl Stopwatch {
+    fn start(metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), since: Instant::now() }
+    }
+
+    /// Ends a part; the next one begins.
+    fn end(&mut self, phase: &str) {
+        let now = Instant::now();
+        self.metrics.phase_took(phase, now - self.since);
+        self.since = now;
     }
 }
 

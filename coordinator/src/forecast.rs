@@ -20,7 +20,7 @@ use crate::explore::{Explorer, Trial};
 use crate::foresee::foresee;
 use crate::found::names::Memory;
 use crate::found::{self, Found};
-use crate::plan::{History, Limits, SERIES_PER_SCRAPE, Size, Snapshot, TargetView, Unassigned};
+use crate::plan::{History, LifeLimits, Limits, SERIES_PER_SCRAPE, Size, Snapshot, TargetView, Unassigned};
 use sizes::Sizes;
 
 /// The size of a target that nothing is known of, where its job has no other.
@@ -192,7 +192,8 @@ pub fn limits(max_series: u64, max_shards: Option<u32>) -> anyhow::Result<Limits
     ];
     flags.extend(max_shards.map(|most| format!("--shard.max-shard={most}")));
     let config = Config::try_from(Defaults::try_parse_from(flags)?.args)?;
-    Ok(Limits { scalable: true, ..config.limits })
+    let life = LifeLimits { scale_step: u32::MAX, ..config.limits.life };
+    Ok(Limits { scalable: true, life, ..config.limits })
 }
 
 /// What the configuration finds, once every job has answered or the time is over.

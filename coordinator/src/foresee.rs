@@ -80,6 +80,7 @@ fn new_shard(id: ShardId, limits: &Limits) -> ShardView {
         condition: Condition::Ready,
         known: true,
         holdings: Vec::new(),
+        life: crate::plan::ShardLife::default(),
     }
 }
 

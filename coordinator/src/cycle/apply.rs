@@ -242,6 +242,8 @@ impl Cycle {
             active: self.found.targets.len(),
             dropped: self.found.dropped_counts.values().sum(),
             missing,
+            held_jobs: seen.held_jobs.len(),
+            oversize: plan.oversize.len(),
             discovery_errors: self.found.errors.values().map(Vec::len).sum(),
             epoch: self.leadership.holder().map_or(0, |holder| holder.epoch),
             unassigned: plan.unassigned.iter().map(|refused| refused.reason.label()).collect(),
@@ -252,6 +254,7 @@ impl Cycle {
                     engine: shard.engine,
                     state: shard.state,
                     series: shard.series,
+                    capacity: shard.max_series,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
                 })
                 .collect(),

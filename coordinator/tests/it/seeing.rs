@@ -1,5 +1,6 @@
 //! What an operator can ask: the next plan, past moves, jobs, the largest targets, a forecast.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coordinator::forecast::{self, Forecast, Request};
@@ -194,4 +195,40 @@ async fn a_snapshot_of_a_coordinator_makes_the_same_forecast_without_a_scrape() 
         assert_eq!((found.counted, found.load), (2, 810));
         assert_eq!((found.shards_per_group.as_slice(), found.shards_now), (&[2][..], Some(2)));
     }
+}
+
+/// Names that begin with the coordinator's prefix, without what a type appends.
+fn names(text: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !is_name(c)).filter_map(|word| word.strip_prefix(PREFIX));
+    let stem = |word: &str| {
+        let ends = ["_total", "_bucket", "_count", "_sum"];
+        let stem = ends.iter().find_map(|end| word.strip_suffix(end));
+        stem.unwrap_or(word).to_owned()
+    };
+    words.map(stem).collect()
+}
+
+const PREFIX: &str = "shoal_coordinator_";
+
+#[tokio::test]
+async fn every_metric_is_documented_and_alerts_name_only_metrics_that_there_are() {
+    let world = World::new(1, &[50]).await;
+    let coordinator = world.coordinator(&[]).await;
+    let (_, page) = coordinator.get("/metrics").await;
+    let helps = page.lines().filter_map(|line| line.strip_prefix("# HELP "));
+    let served =
+        names(&helps.filter_map(|help| help.split(' ').next()).collect::<Vec<_>>().join(" "));
+    assert!(served.contains("leader") && served.contains("moves"), "{served:?}");
+    let alerts = names(include_str!("../../../examples/alerts.yml"));
+    assert!(alerts.len() > 10 && alerts.is_subset(&served), "{alerts:?}");
+    let documented = include_str!("../../../docs/metrics.md");
+    for name in served {
+        let is_named = [format!("`{name}`"), format!("`{name}_total`")];
+        assert!(
+            is_named.iter().any(|name| documented.contains(name)),
+            "{name} is not in docs/metrics.md"
+        );
+    }
+    coordinator.stop().await;
 }
