@@ -1,11 +1,15 @@
 //! The HTTP API. `/api/v1/targets` has Prometheus' shape (web/api/v1/api.go, `TargetDiscovery`) and says beside it
 //! which shard owns a target, how many series it has and what state it is in; the rest is ours.
 
+mod jobs;
+mod plan;
+mod snapshot;
 mod stop_scrape;
 mod targets;
+mod tsdb;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -17,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::events::Events;
+use crate::growth::Growth;
+use crate::leader::Leadership;
+use crate::ledger::Ledger;
 use crate::plan::Unassigned;
 use crate::reload::Reloader;
 use crate::status::{ShardStatus, Status};
@@ -25,32 +32,36 @@ use crate::stop::Switch;
 /// What every handler sees.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    status: watch::Receiver<Arc<Status>>,
-    events: Events,
-    reloader: Reloader,
-    switch: Switch,
-    configs: watch::Receiver<Arc<promconf::Config>>,
+    pub(crate) status: watch::Receiver<Arc<Status>>,
+    pub(crate) events: Events,
+    pub(crate) reloader: Reloader,
+    pub(crate) leadership: Leadership,
+    pub(crate) ledger: Ledger,
+    pub(crate) growth: Growth,
+    pub(crate) switch: Switch,
+    pub(crate) configs: watch::Receiver<Arc<promconf::Config>>,
 }
 
 /// All routes.
-pub(crate) fn router(
-    status: watch::Receiver<Arc<Status>>,
-    events: Events,
-    reloader: Reloader,
-    switch: Switch,
-    configs: watch::Receiver<Arc<promconf::Config>>,
-) -> Router {
+pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/api/v1/targets", get(targets::targets))
         .route("/api/v1/shards", get(shards))
         .route("/api/v1/unassigned", get(unassigned))
         .route("/api/v1/events", get(events_after))
+        .route("/api/v1/leader", get(leader))
+        .route("/-/reload", post(reload).put(reload))
+        .route("/api/v1/plan", get(plan::plan))
+        .route("/api/v1/moves", get(plan::moves))
+        .route("/api/v1/jobs", get(jobs::jobs))
+        .route("/api/v1/targets/top", get(jobs::top))
+        .route("/api/v1/status/tsdb", get(tsdb::tsdb))
+        .route("/api/v1/snapshot", get(snapshot::snapshot))
         .route(
             "/api/v1/stop-scrape",
             get(stop_scrape::show).post(stop_scrape::stop).delete(stop_scrape::resume),
         )
-        .route("/-/reload", post(reload).put(reload))
-        .with_state(Api { status, events, reloader, switch, configs })
+        .with_state(api)
 }
 
 /// Prometheus' envelope.
@@ -64,8 +75,26 @@ fn success<T: Serialize>(data: T) -> Response {
     Json(Envelope { status: "success", data }).into_response()
 }
 
-/// Prometheus' envelope of an error.
 fn bad_data(error: String) -> Response {
+    failure(StatusCode::BAD_REQUEST, "bad_data", error)
+}
+
+fn internal(error: String) -> Response {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, "internal", error)
+}
+
+/// What a change is answered that only the leader can make; `None` where we lead.
+fn ask_the_leader(api: &Api) -> Option<Response> {
+    if api.leadership.term().is_some() {
+        return None;
+    }
+    let url = api.leadership.holder().map(|holder| holder.url).unwrap_or_default();
+    let error = format!("this coordinator does not lead; the leader is {url}");
+    Some(failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error))
+}
+
+/// Prometheus' envelope of an error.
+fn failure(status: StatusCode, error_type: &'static str, error: String) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Failure {
@@ -73,12 +102,17 @@ fn bad_data(error: String) -> Response {
         error_type: &'static str,
         error: String,
     }
-    let body = Failure { status: "error", error_type: "bad_data", error };
-    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    let body = Failure { status: "error", error_type, error };
+    (status, Json(body)).into_response()
 }
 
 fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// Of milliseconds since the epoch.
+fn rfc3339_ms(at: i64) -> String {
+    rfc3339(UNIX_EPOCH + Duration::from_millis(at.max(0).unsigned_abs()))
 }
 
 #[derive(Debug, Serialize)]
@@ -148,6 +182,37 @@ fn shard(shard: &ShardStatus) -> Shard {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Leader {
+    /// Whether the coordinator that answers leads.
+    leader: bool,
+    /// Who leads, or led last, as the lock says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<LeaderHolder>,
+    /// A leader that shows no life for that long is replaced.
+    lease_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct LeaderHolder {
+    epoch: u64,
+    url: String,
+    host: String,
+    since: String,
+}
+
+async fn leader(State(api): State<Api>) -> Response {
+    let holder = api.leadership.holder().map(|holder| LeaderHolder {
+        epoch: holder.epoch,
+        url: holder.url,
+        host: holder.host,
+        since: rfc3339_ms(holder.since),
+    });
+    let leader = api.leadership.term().is_some();
+    success(Leader { leader, holder, lease_seconds: api.leadership.lease().as_secs_f64() })
+}
+
+#[derive(Debug, Serialize)]
 struct UnassignedList {
     unassigned: Vec<UnassignedTarget>,
 }
@@ -157,13 +222,19 @@ struct UnassignedTarget {
     job: String,
     url: String,
     group: u32,
+    /// A short, stable word, as in the metric's label.
+    kind: &'static str,
     reason: String,
 }
 
 async fn unassigned(State(api): State<Api>) -> Response {
     let status = Arc::clone(&api.status.borrow());
-    let list = status.unassigned.iter().map(|refused| unassigned_target(&status, refused));
-    success(UnassignedList { unassigned: list.collect() })
+    let unassigned = unassigned_list(&status, &status.unassigned, usize::MAX);
+    success(UnassignedList { unassigned })
+}
+
+fn unassigned_list(status: &Status, refused: &[Unassigned], limit: usize) -> Vec<UnassignedTarget> {
+    refused.iter().take(limit).map(|refused| unassigned_target(status, refused)).collect()
 }
 
 fn unassigned_target(status: &Status, refused: &Unassigned) -> UnassignedTarget {
@@ -176,6 +247,7 @@ fn unassigned_target(status: &Status, refused: &Unassigned) -> UnassignedTarget 
         job: found.map(|found| found.job.to_string()).unwrap_or_default(),
         url: found.map(|found| found.target.url()).unwrap_or_default(),
         group: refused.group,
+        kind: refused.reason.label(),
         reason,
     }
 }

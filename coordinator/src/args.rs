@@ -18,6 +18,13 @@ pub struct Args {
     /// Folder for the coordinator's own state and, with the local backend, the shards' data.
     #[arg(long = "data-dir", default_value = "./data")]
     pub(crate) data_dir: PathBuf,
+    /// What several coordinators agree by on who leads: the name, in a folder that they share, that their lock files
+    /// begin with. Default: leader.lock in the data folder.
+    #[arg(long = "leader.lock-file")]
+    pub(crate) leader_lock_file: Option<PathBuf>,
+    /// A leader that has shown no life for that long is replaced. One that has died is replaced within a second.
+    #[arg(long = "leader.lease", default_value = "15s", value_parser = duration)]
+    pub(crate) leader_lease: Duration,
     /// How often shards are asked and targets are planned.
     #[arg(long = "coordinator.interval", default_value = "10s", value_parser = duration)]
     pub(crate) interval: Duration,

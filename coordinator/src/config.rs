@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
+use crate::Error;
 use crate::args::{Args, BackendKind, LifeArgs};
 use crate::detect::Patience;
+use crate::leader::{Fence, Leadership};
 use crate::plan::{LifeLimits, Limits};
 
 /// When shards are added because all are nearly full, so many are that each is filled to this share of its capacity, in
@@ -27,6 +29,8 @@ pub struct Config {
     pub(crate) config_file: PathBuf,
     pub(crate) http_address: SocketAddr,
     pub(crate) data_dir: PathBuf,
+    pub(crate) leader_lock_file: PathBuf,
+    pub(crate) leader_lease: Duration,
     pub(crate) interval: Duration,
     pub(crate) shard_timeout: Duration,
     pub(crate) limits: Limits,
@@ -72,6 +76,8 @@ impl TryFrom<Args> for Config {
             config_file,
             http_address,
             data_dir,
+            leader_lock_file,
+            leader_lease,
             interval,
             shard_timeout,
             backend,
@@ -135,6 +141,8 @@ impl TryFrom<Args> for Config {
         Ok(Self {
             config_file,
             http_address,
+            leader_lock_file: leader_lock_file.unwrap_or_else(|| data_dir.join("leader.lock")),
+            leader_lease,
             data_dir,
             interval,
             shard_timeout,
@@ -144,6 +152,17 @@ impl TryFrom<Args> for Config {
             discovery,
             backend,
         })
+    }
+}
+
+impl Config {
+    /// The hand on the lock that the settings name.
+    pub(crate) fn leadership(&self) -> Result<Leadership, Error> {
+        let fence = match self.backend {
+            BackendConfig::Local(_) => Fence::Kill,
+            BackendConfig::Static { .. } => Fence::Epoch,
+        };
+        Leadership::open(&self.leader_lock_file, self.leader_lease, fence)
     }
 }
 
@@ -171,6 +190,7 @@ fn check(args: &Args) -> anyhow::Result<()> {
     ensure!(args.max_shards > 0, "--shard.max-shard has to be greater than 0");
     ensure!(!args.interval.is_zero(), "--coordinator.interval has to be greater than 0");
     ensure!(!args.shard_timeout.is_zero(), "--coordinator.shard-timeout has to be greater than 0");
+    ensure!(!args.leader_lease.is_zero(), "--leader.lease has to be greater than 0");
     ensure!(args.life.scale_step > 0, "--shard.max-scale-step has to be greater than 0");
     ensure!(args.moves_per_minute > 0, "--move.max-per-minute has to be greater than 0");
     ensure!(args.explore_concurrency > 0, "--explore.concurrence has to be greater than 0");

@@ -17,14 +17,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::error;
 
+use crate::Error;
 use crate::config::Config;
 use crate::detect::{Detector, Patience};
-use crate::epoch::Folder;
 use crate::events::Events;
 use crate::explore::Explorer;
 use crate::found::Found;
 use crate::found::recall::Recall;
+use crate::growth::Growth;
+use crate::leader::Leadership;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::own_folder::OwnFolder;
 use crate::plan::{self, History, Limits, ShardId, Size};
 use crate::shard::agent::Agents;
 use crate::shard::shipping::Shippers;
@@ -59,8 +63,10 @@ pub(crate) struct Cycle {
     interval: Duration,
     shard_timeout: Duration,
     limits: Limits,
+    leadership: Leadership,
+    /// The epoch of our term in this turn; `None`: another coordinator leads.
+    term: Option<u64>,
     patience: Patience,
-    folder: Folder,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
     stops: watch::Receiver<Arc<StopScrape>>,
@@ -69,6 +75,8 @@ pub(crate) struct Cycle {
     stop: Arc<StopScrape>,
     config: Arc<promconf::Config>,
     discovery: discovery::Manager,
+    /// Of the discovery.
+    _folder: OwnFolder,
     groups: watch::Receiver<Arc<Vec<JobGroups>>>,
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
@@ -88,6 +96,8 @@ pub(crate) struct Cycle {
     round: u64,
     version: u64,
     teller: Teller,
+    ledger: Ledger,
+    growth: Growth,
     metrics: Metrics,
     status: watch::Sender<Arc<Status>>,
 }
@@ -97,31 +107,32 @@ impl Cycle {
     #[expect(clippy::too_many_arguments, reason = "one caller hands over all that the loop owns")]
     pub(crate) fn new(
         config: &Config,
-        folder: Folder,
+        leadership: Leadership,
         backend: Backend,
         configs: watch::Receiver<Arc<promconf::Config>>,
         switch: Switch,
         metrics: Metrics,
         events: Events,
+        (ledger, growth): (Ledger, Growth),
         status: watch::Sender<Arc<Status>>,
         ctx: &svc::Context,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let loaded = Arc::clone(&configs.borrow());
         let config_dir = config.config_file.parent().unwrap_or(std::path::Path::new(""));
-        let (discovery, groups) = discovery::Manager::start_with(
-            &loaded.scrape_configs,
-            config_dir,
-            config.discovery.clone(),
-            ctx,
-        );
+        let own = OwnFolder::claim(&config.discovery.bridge_dir)?;
+        let options =
+            discovery::Options { bridge_dir: own.path.clone(), ..config.discovery.clone() };
+        let (discovery, groups) =
+            discovery::Manager::start_with(&loaded.scrape_configs, config_dir, options, ctx);
         let mut recall = Recall::new(config.discovery.guard.clone(), now_ms());
         recall.configure(&loaded);
-        Self {
+        Ok(Self {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
             limits: config.limits.clone(),
             patience: config.patience.clone(),
-            folder,
+            leadership,
+            term: None,
             backend,
             configs,
             stops: switch.watch(),
@@ -129,6 +140,7 @@ impl Cycle {
             switch,
             config: loaded,
             discovery,
+            _folder: own,
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
@@ -146,9 +158,11 @@ impl Cycle {
             round: 0,
             version: 0,
             teller: Teller::new(events, metrics.clone()),
+            ledger,
+            growth,
             metrics,
             status,
-        }
+        })
     }
 
     /// Runs until shutdown.
@@ -173,6 +187,7 @@ impl Cycle {
                 Ok(()) = self.stops.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
+                () = self.leadership.changed() => {}
                 else => std::future::pending().await,
             }
         };
@@ -181,8 +196,11 @@ impl Cycle {
         }
     }
 
-    /// One turn. Whether something is under way that the next one should not wait long for.
+    /// One turn. Whether something is under way that the next one should not wait long for. One that does not lead
+    /// looks and shows, and does nothing.
     async fn turn(&mut self) -> bool {
+        let mut watch = Stopwatch::start(&self.metrics);
+        self.take_term();
         self.take_configuration().await;
         self.take_fleet();
         self.take_trials();
@@ -190,25 +208,87 @@ impl Cycle {
         self.agents.report(self.round, self.shard_timeout).await;
         let now = now_ms();
         let reports = self.take_reports(now);
-        if let Err(cause) = self.keep_ahead(&reports) {
+        if let Err(cause) = self.keep_ahead(&reports).await {
             error!(error = %svc::chain(&cause), "epoch was not raised, the shards refuse assignments");
         }
         self.take_names(&reports);
         self.take_doubts(&reports);
         self.take_switch(&reports);
         let seen = self.snapshot(&reports);
+        watch.end("observe");
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
-        self.history = plan.history.clone();
-        self.teller.tell(&plan, &self.found, &reports);
-        self.explore(&plan);
-        self.apply(&plan, &reports).await;
+        watch.end("plan");
+        if self.term.is_some() {
+            self.history = plan.history.clone();
+            self.teller.tell(&plan, &self.found, &reports);
+            self.explore(&plan);
+            self.apply(&plan, &reports).await;
+            self.note(&plan, now).await;
+        }
+        watch.end("apply");
+        self.growth.note(&seen.targets, now);
         self.show(seen, &plan, reports);
+        watch.end("show");
         plan.busy
+    }
+
+    /// Writes moves and decisions into the ledger.
+    async fn note(&self, plan: &plan::Plan, now: i64) {
+        let Some(epoch) = self.term else { return };
+        if plan.moves.is_empty() && plan.decisions.is_empty() && !self.ledger.has_standing() {
+            return;
+        }
+        let (ledger, found) = (self.ledger.clone(), Arc::clone(&self.found));
+        let done = plan::Plan {
+            moves: plan.moves.clone(),
+            decisions: plan.decisions.clone(),
+            ..plan::Plan::default()
+        };
+        let noted = tokio::task::spawn_blocking(move || ledger.note(&done, &found, epoch, now));
+        if let Err(panic) = noted.await {
+            error!(error = %panic, "moves were not noted");
+        }
+    }
+
+    /// Whether we lead in this turn. Who begins to lead begins as after a restart: the shards say what was decided.
+    fn take_term(&mut self) {
+        let term = self.leadership.term();
+        if term != self.term {
+            self.version = 0;
+            if term.is_none() || self.term.is_none() {
+                self.history = History::default();
+                self.ledger.reread();
+                if let Err(cause) = self.switch.reread() {
+                    error!(error = %svc::chain(&cause), "the stop-scrape switch could not be read again");
+                }
+                self.explorer.want(&self.config, Vec::new());
+            }
+        }
+        self.term = term;
+    }
+}
+
+/// How long the parts of a turn take.
+struct Stopwatch {
+    metrics: Metrics,
+    since: Instant,
+}
+
+impl Stopwatch {
+    fn start(metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), since: Instant::now() }
+    }
+
+    /// Ends a part; the next one begins.
+    fn end(&mut self, phase: &str) {
+        let now = Instant::now();
+        self.metrics.phase_took(phase, now - self.since);
+        self.since = now;
     }
 }
 
 /// Now, in milliseconds since the epoch.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

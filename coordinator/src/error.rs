@@ -14,8 +14,8 @@ pub enum Error {
     Write { path: PathBuf, source: io::Error },
     #[error("read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("data folder {} is in use by another coordinator", path.display())]
-    Locked { path: PathBuf },
+    #[error("settle who leads: {0}")]
+    Leadership(String),
     #[error("{}: {what}", path.display())]
     StaticFile { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]

@@ -10,12 +10,17 @@ mod args;
 mod config;
 mod cycle;
 mod detect;
-mod epoch;
 mod error;
 mod events;
 mod explore;
+pub mod forecast;
+pub mod foresee;
 mod found;
+mod growth;
+mod leader;
+mod ledger;
 mod metrics;
+mod own_folder;
 pub mod plan;
 mod reload;
 mod shard;
@@ -35,28 +40,45 @@ pub use error::Error;
 /// How long requests may go on after SIGTERM.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 
+/// Moves and decisions of the past, in the data folder.
+const MOVES_FILE: &str = "moves.jsonl";
+
 /// Where a running coordinator listens.
 #[derive(Debug, Clone, Copy)]
 pub struct Running {
     pub http: SocketAddr,
 }
 
-/// Loads the configuration, starts discovery, shards and the cycle, and serves. Returns once it serves; everything ends
-/// with `ctx.shutdown`.
+/// Loads the configuration, starts discovery, the cycle and, when this coordinator leads, shards, and serves. Returns
+/// once it serves; everything ends with `ctx.shutdown`.
 pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let loaded = reload::load(&config.config_file).await.context("load --config.file")?;
-    let folder = epoch::Folder::open(&config.data_dir)?;
+    let leadership = config.leadership()?;
     let metrics = metrics::Metrics::register(&ctx);
     let events = events::Events::default();
     let (reloader, configs) = reload::start(&config, loaded, &metrics, &ctx);
     let (status, statuses) = tokio::sync::watch::channel(std::sync::Arc::default());
+    let ledger = ledger::Ledger::open(&config.data_dir.join(MOVES_FILE));
     let switch = stop::Switch::open(&config.data_dir)?;
-    let routes = api::router(statuses, events.clone(), reloader, switch.clone(), configs.clone());
+    let growth = growth::Growth::default();
+    let routes = api::router(api::Api {
+        status: statuses,
+        events: events.clone(),
+        reloader,
+        leadership: leadership.clone(),
+        ledger: ledger.clone(),
+        growth: growth.clone(),
+        switch: switch.clone(),
+        configs: configs.clone(),
+    });
     let http = svc::http::serve(config.http_address, HTTP_GRACE, routes, &ctx).await?;
     // Only now, so that a taken port starts no process.
-    let backend = shard::Backend::start(&config, &events, &ctx).await?;
-    let cycle =
-        cycle::Cycle::new(&config, folder, backend, configs, switch, metrics, events, status, &ctx);
+    leadership.start(http, &metrics, &ctx).await?;
+    let backend = shard::Backend::start(&config, &leadership, &events, &ctx).await?;
+    let kept = (ledger, growth);
+    let cycle = cycle::Cycle::new(
+        &config, leadership, backend, configs, switch, metrics, events, kept, status, &ctx,
+    )?;
     ctx.tasks.spawn("cycle", cycle.run(ctx.shutdown.clone()));
     ctx.probe.ready();
     Ok(Running { http })

@@ -33,7 +33,12 @@ pub(crate) struct Metrics {
     shard_states: Gauges,
     shard_series: Gauges,
     shard_targets: Gauges,
+    shard_capacity: Gauges,
+    oversize: Gauge,
+    held_jobs: Gauge,
+    phases: Family<Labels, Histogram, fn() -> Histogram>,
     epoch: Gauge,
+    leader: Gauge,
     stopped: Gauges,
     discovery_held: Gauge,
     /// Sent to shards as assignments.
@@ -52,18 +57,24 @@ impl Metrics {
                 moves: Family::default(),
                 decisions: Family::default(),
                 trials: Family::default(),
-                cycle: Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+                cycle: durations(),
                 discovery_errors: Gauge::default(),
                 shards: Family::default(),
                 shard_states: Family::default(),
                 shard_series: Family::default(),
                 shard_targets: Family::default(),
+                shard_capacity: Family::default(),
+                oversize: Gauge::default(),
+                held_jobs: Gauge::default(),
+                phases: Family::new_with_constructor(durations),
                 epoch: Gauge::default(),
+                leader: Gauge::default(),
                 stopped: Family::default(),
                 discovery_held: Gauge::default(),
                 pushed_bytes: Counter::default(),
             };
             metrics.name(registry);
+            metrics.name_more(registry);
             metrics
         })
     }
@@ -146,6 +157,43 @@ impl Metrics {
             self.pushed_bytes.clone(),
         );
         registry.register(name("epoch"), "The epoch that assignments carry", self.epoch.clone());
+        registry.register(
+            name("leader"),
+            "Whether this coordinator leads; others serve what they see and assign nothing",
+            self.leader.clone(),
+        );
+    }
+
+    fn name_more(&self, registry: &mut Registry) {
+        let name = |name: &str| format!("shoal_coordinator_{name}");
+        registry.register(
+            name("shard_max_series"),
+            "Most series that a shard may hold",
+            self.shard_capacity.clone(),
+        );
+        registry.register(
+            name("oversize_targets"),
+            "Targets that alone exceed what a shard may hold",
+            self.oversize.clone(),
+        );
+        registry.register(
+            name("held_jobs"),
+            "Jobs whose discovery is not complete, so that shards keep what they hold of them",
+            self.held_jobs.clone(),
+        );
+        registry.register(
+            name("cycle_phase_duration_seconds"),
+            "Time of each part of a turn",
+            self.phases.clone(),
+        );
+    }
+
+    pub(crate) fn phase_took(&self, phase: &str, time: Duration) {
+        self.phases.get_or_create(&[("phase", phase.to_owned())]).observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     pub(crate) fn config_loaded(&self, ok: bool) {
@@ -207,13 +255,22 @@ impl Metrics {
         // Shards that are gone go from the page, too.
         self.shard_series.clear();
         self.shard_targets.clear();
+        self.shard_capacity.clear();
+        set(&self.oversize, shown.oversize);
+        set(&self.held_jobs, shown.held_jobs);
         for shard in &shown.shards {
             let label = [("shard", shard.name.clone())];
             let series = i64::try_from(shard.series).unwrap_or(i64::MAX);
             self.shard_series.get_or_create(&label).set(series);
+            let capacity = i64::try_from(shard.capacity).unwrap_or(i64::MAX);
+            self.shard_capacity.get_or_create(&label).set(capacity);
             set(&self.shard_targets.get_or_create(&label), shard.targets);
         }
     }
+}
+
+fn durations() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
 
 fn set(gauge: &Gauge, value: usize) {
@@ -227,6 +284,8 @@ pub(crate) struct Shown {
     pub(crate) dropped: usize,
     pub(crate) missing: usize,
     pub(crate) discovery_errors: usize,
+    pub(crate) held_jobs: usize,
+    pub(crate) oversize: usize,
     pub(crate) epoch: u64,
     /// The label of each reason.
     pub(crate) unassigned: Vec<&'static str>,
@@ -240,5 +299,6 @@ pub(crate) struct ShownShard {
     pub(crate) engine: &'static str,
     pub(crate) state: &'static str,
     pub(crate) series: u64,
+    pub(crate) capacity: u64,
     pub(crate) targets: usize,
 }

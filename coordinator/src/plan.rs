@@ -169,7 +169,7 @@ impl State {
 }
 
 /// The operator's bounds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// Capacity of a shard that does not exist yet.
     pub max_series: u64,

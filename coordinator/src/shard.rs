@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::config::{BackendConfig, Config};
 use crate::events::Events;
+use crate::leader::Leadership;
 use crate::plan::ShardId;
 
 pub(crate) use local::CHILDREN_FILE;
@@ -70,13 +71,14 @@ impl Backend {
     /// Starts the configured backend.
     pub(crate) async fn start(
         config: &Config,
+        leadership: &Leadership,
         events: &Events,
         ctx: &svc::Context,
     ) -> anyhow::Result<Self> {
         let (wanted, wishes) = watch::channel(None);
         let fleet = match &config.backend {
             BackendConfig::Local(local) => {
-                local::start(&config.data_dir, local, wishes, events, ctx).await?
+                local::start(&config.data_dir, local, wishes, leadership, events, ctx).await?
             }
             BackendConfig::Static { file } => static_list::start(file, ctx).await?,
         };

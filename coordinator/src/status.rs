@@ -7,22 +7,32 @@ use proto::coordination::engine;
 use proto::coordination::{ReportResponse, StopScrape, TargetReport};
 
 use crate::found::Found;
-use crate::plan::{ShardId, TargetView, Unassigned};
+use crate::plan::{History, Limits, ShardId, Snapshot, Unassigned};
 use crate::shard::Endpoint;
 
 /// The world as the last cycle saw it.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     pub(crate) found: Arc<Found>,
-    /// With the sizes that the last plan rested on; ascending by id.
-    pub(crate) targets: Vec<TargetView>,
-    pub(crate) groups: u32,
+    /// What the last plan rested on, with the sizes of the targets.
+    pub(crate) seen: Snapshot,
+    pub(crate) basis: Basis,
     pub(crate) shards: Vec<ShardStatus>,
     pub(crate) unassigned: Vec<Unassigned>,
     /// The last failed trial scrape of targets that are not counted yet.
     pub(crate) trial_errors: HashMap<u64, String>,
     /// What is not scraped for now.
     pub(crate) stop: Arc<StopScrape>,
+}
+
+/// What else a plan rests on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Basis {
+    pub(crate) limits: Limits,
+    /// After the last plan.
+    pub(crate) history: History,
+    /// When it was made, in milliseconds since the epoch.
+    pub(crate) now: i64,
 }
 
 /// A shard as the last cycle saw it.

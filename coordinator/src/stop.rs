@@ -105,6 +105,20 @@ impl Switch {
         self.put(seen.clone())
     }
 
+    /// Takes over what another coordinator has left in the folder, where that is newer.
+    pub(crate) fn reread(&self) -> Result<(), Error> {
+        self.show(&read(&self.path)?);
+        Ok(())
+    }
+
+    /// Takes over what is newer and leaves the file alone: it may be another coordinator's.
+    pub(crate) fn show(&self, seen: &StopScrape) {
+        let _changing = self.changing.lock();
+        if seen.revision > self.state.borrow().revision {
+            self.state.send_replace(Arc::new(seen.clone()));
+        }
+    }
+
     fn put(&self, next: StopScrape) -> Result<(), Error> {
         let stops = next.stops.iter().cloned();
         let stored = |Stop { job, reason, since_ms }| StoredStop { job, reason, since_ms };

@@ -1,6 +1,7 @@
 //! `shoal tools …`: small helpers for people and tests.
 
 mod metrics_generator;
+mod plan;
 mod promql;
 
 use std::process::ExitCode;
@@ -10,6 +11,8 @@ use std::process::ExitCode;
 pub(crate) enum Tool {
     /// A scrape target with as many series as asked for, whose values really change.
     MetricsGenerator(metrics_generator::Args),
+    /// How many shards a configuration would need: a dry run of discovery, relabelling, counting and placement.
+    Plan(plan::Args),
     /// PromQL at a terminal: test scripts, trees, formatting, queries.
     Promql {
         #[command(subcommand)]
@@ -21,6 +24,7 @@ pub(crate) enum Tool {
 pub(crate) fn run(tool: Tool) -> ExitCode {
     match tool {
         Tool::MetricsGenerator(args) => svc::run(|ctx| metrics_generator::run(args, ctx)),
+        Tool::Plan(args) => plan::run(args),
         Tool::Promql { command } => promql::run(command),
     }
 }

@@ -20,7 +20,7 @@ fn every_example_has_a_test() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let known = name.starts_with("prometheus")
             || name.starts_with("objstore")
-            || ["static-shards.yaml", "corpus"].contains(&name.as_str());
+            || ["static-shards.yaml", "corpus", "alerts.yml"].contains(&name.as_str());
         assert!(known, "examples/{name} is not read by any test");
     }
 }
@@ -37,6 +37,11 @@ fn prometheus_configurations_are_read_without_unknown_fields() {
         );
         assert!(!config.scrape_configs.is_empty(), "{}", file.display());
     }
+}
+
+#[test]
+fn alert_rules_are_valid() {
+    testkit::promtool(["check", "rules", &examples().join("alerts.yml").to_string_lossy()]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{Api, bad_data, rfc3339, success};
+use super::{Api, ask_the_leader, bad_data, rfc3339, success};
 use crate::Error;
 
 /// The longest reason, in bytes: it goes to every shard and into every target's error.
@@ -61,6 +61,9 @@ pub(super) async fn show(State(api): State<Api>) -> Response {
 }
 
 pub(super) async fn stop(State(api): State<Api>, Query(wish): Query<Wish>) -> Response {
+    if let Some(refused) = ask_the_leader(&api) {
+        return refused;
+    }
     let job = wish.job.unwrap_or_default();
     let reason = wish.reason.unwrap_or_default();
     if reason.trim().is_empty() || reason.len() > MAX_REASON {
@@ -83,6 +86,9 @@ pub(super) async fn stop(State(api): State<Api>, Query(wish): Query<Wish>) -> Re
 }
 
 pub(super) async fn resume(State(api): State<Api>, Query(wish): Query<Wish>) -> Response {
+    if let Some(refused) = ask_the_leader(&api) {
+        return refused;
+    }
     let switch = api.switch.clone();
     let resumed = move || switch.resume(wish.job.as_deref(), crate::stop::now_ms());
     match blocking(resumed).await {

@@ -157,14 +157,15 @@ fn active_target(
         scrape_interval: duration::format(target.scrape_interval()),
         scrape_timeout: duration::format(target.scrape_timeout()),
         series: series(status, target.id),
-        state: state(status.groups, held),
+        state: state(status.seen.groups, held),
         shards: held.iter().map(owner).collect(),
     }
 }
 
 fn series(status: &Status, id: u64) -> u64 {
-    let at = status.targets.binary_search_by_key(&id, |target| target.id);
-    match at.ok().and_then(|at| status.targets.get(at)) {
+    let targets = &status.seen.targets;
+    let at = targets.binary_search_by_key(&id, |target| target.id);
+    match at.ok().and_then(|at| targets.get(at)) {
         Some(TargetView { size: Size::Counted(series) | Size::Tentative(series), .. }) => *series,
         _ => 0,
     }

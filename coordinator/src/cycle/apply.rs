@@ -13,13 +13,13 @@ use super::observe::Reports;
 use crate::found::FoundTarget;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Shipped, Size, Snapshot,
-    State,
+    Condition, Desired, History, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Shipped, Size,
+    Snapshot, State,
 };
 use crate::shard::Wanted;
 use crate::shard::agent::PROMPT;
 use crate::shard::push::Push;
-use crate::status::{ShardStatus, Status, engine_name};
+use crate::status::{Basis, ShardStatus, Status, engine_name};
 use crate::stop;
 
 impl Cycle {
@@ -37,8 +37,11 @@ impl Cycle {
     /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
     /// waits a moment for the answers. Others get theirs when they answer again.
     pub(super) async fn apply(&mut self, plan: &Plan, reports: &Reports) {
+        // The turn may have taken long (the process may have been stopped): what counts is who leads now.
+        let Some(epoch) = self.term.filter(|epoch| self.leadership.term() == Some(*epoch)) else {
+            return;
+        };
         self.want(plan);
-        let epoch = self.folder.epoch();
         let mut pushed = Vec::new();
         for (shard, desired) in &plan.shards {
             let Some(seen) = reports.get(shard).filter(|seen| seen.current) else { continue };
@@ -89,7 +92,7 @@ impl Cycle {
 
     /// Whether a shard has already applied this, from us.
     fn is_applied(&self, report: &ReportResponse, desired: &[Desired]) -> bool {
-        if report.epoch != self.folder.epoch()
+        if Some(report.epoch) != self.term
             || report.config_hash != self.config.hash
             || report.targets.len() != desired.len()
         {
@@ -182,8 +185,16 @@ impl Cycle {
         self.show_metrics(&seen, plan, &shards);
         let status = Status {
             found: Arc::clone(&self.found),
-            targets: seen.targets,
-            groups: seen.groups,
+            basis: Basis {
+                limits: self.limits.clone(),
+                history: if self.term.is_some() {
+                    plan.history.clone()
+                } else {
+                    History::default()
+                },
+                now: super::now_ms(),
+            },
+            seen,
             shards,
             unassigned: plan.unassigned.clone(),
             trial_errors: self.trial_errors.clone(),
@@ -231,8 +242,10 @@ impl Cycle {
             active: self.found.targets.len(),
             dropped: self.found.dropped_counts.values().sum(),
             missing,
+            held_jobs: seen.held_jobs.len(),
+            oversize: plan.oversize.len(),
             discovery_errors: self.found.errors.values().map(Vec::len).sum(),
-            epoch: self.folder.epoch(),
+            epoch: self.leadership.holder().map_or(0, |holder| holder.epoch),
             unassigned: plan.unassigned.iter().map(|refused| refused.reason.label()).collect(),
             shards: shards
                 .iter()
@@ -241,6 +254,7 @@ impl Cycle {
                     engine: shard.engine,
                     state: shard.state,
                     series: shard.series,
+                    capacity: shard.max_series,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
                 })
                 .collect(),

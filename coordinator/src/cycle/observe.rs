@@ -226,14 +226,18 @@ impl Cycle {
         }
     }
 
-    /// Our epoch has to be above everybody else's: a shard refuses a lower one.
-    pub(super) fn keep_ahead(&mut self, reports: &Reports) -> Result<(), Error> {
-        let ours = self.folder.epoch();
+    /// Our epoch has to be above everybody else's: a shard refuses a lower one. A higher one that another coordinator
+    /// has claimed ends our term; one that nobody has is left over from a lost lock file.
+    pub(super) async fn keep_ahead(&mut self, reports: &Reports) -> Result<(), Error> {
         let seen = reports.values().map(|seen| (seen.report.epoch, seen.report.version)).max();
-        if let Some((epoch, _)) = seen.filter(|seen| *seen > (ours, self.version)) {
-            self.folder.begin_after(epoch)?;
+        let Some((epoch, version)) = seen else { return Ok(()) };
+        self.leadership.note_seen(epoch);
+        let Some(ours) = self.term else { return Ok(()) };
+        if (epoch, version) > (ours, self.version) {
+            self.term = None;
+            self.term = self.leadership.advance(epoch).await?;
             self.version = 0;
-            info!(epoch = self.folder.epoch(), "epoch begun");
+            info!(before = ours, seen = epoch, epoch = self.term, "shards know a higher epoch");
         }
         Ok(())
     }

@@ -12,7 +12,10 @@ impl Cycle {
     /// Takes the switch as it is now, here or, where another coordinator has changed it since, at a shard.
     pub(super) fn take_switch(&mut self, reports: &Reports) {
         let newest = reports.values().filter_map(|seen| seen.report.stop.as_ref());
-        if let Some(newest) = newest.max_by_key(|stop| stop.revision)
+        let newest = newest.max_by_key(|stop| stop.revision);
+        if self.term.is_none() {
+            newest.inspect(|newest| self.switch.show(newest));
+        } else if let Some(newest) = newest
             && let Err(cause) = self.switch.adopt(newest)
         {
             error!(error = %svc::chain(&cause), "the stop-scrape switch could not be written");

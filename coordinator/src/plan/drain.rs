@@ -72,9 +72,8 @@ impl Planner<'_> {
             if rooms.len() == ROOMS {
                 return None;
             }
-            let room = self.make_room(load, percent, &mut shelves, |at| {
-                at < from && !rooms.contains(&at)
-            })?;
+            let room = self
+                .make_room(load, percent, &mut shelves, |at| at < from && !rooms.contains(&at))?;
             // Nothing else comes there meanwhile.
             shelves.close(room.at);
             rooms.push(room.at);

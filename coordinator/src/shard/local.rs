@@ -7,12 +7,14 @@ mod ports;
 mod rebuild;
 mod record;
 mod specs;
+mod standby;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::bail;
 use svc::child::{Status, Supervisor};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -21,9 +23,11 @@ use super::{Endpoint, Fleet, Wanted};
 use crate::Error;
 use crate::config::LocalConfig;
 use crate::events::Events;
+use crate::leader::{Guard, Leadership};
 use crate::plan::ShardId;
 use record::{LocalShard, Record};
 use specs::{ROLES, Role};
+use standby::Standby;
 
 /// Which processes run; see [`svc::child::Supervisor`].
 pub(crate) const CHILDREN_FILE: &str = "children.json";
@@ -32,35 +36,40 @@ pub(crate) const CHILDREN_FILE: &str = "children.json";
 const QUICK_LOOK: Duration = Duration::from_millis(100);
 const SLOW_LOOK: Duration = Duration::from_secs(5);
 
-/// Starts the shards that were there before, and from then on as many as are wanted.
+/// Starts the shards that were there before, and from then on as many as are wanted. While another coordinator leads
+/// these are its processes: then they are only listed.
 pub(super) async fn start(
     data_dir: &Path,
     config: &LocalConfig,
     wishes: watch::Receiver<Option<Wanted>>,
+    leadership: &Leadership,
     events: &Events,
     ctx: &svc::Context,
 ) -> anyhow::Result<watch::Receiver<Arc<Fleet>>> {
+    std::fs::create_dir_all(data_dir)
+        .map_err(|source| Error::CreateFolder { path: data_dir.into(), source })?;
     let data_dir =
         data_dir.canonicalize().map_err(|source| Error::Read { path: data_dir.into(), source })?;
-    let supervisor = Supervisor::open(&data_dir.join(CHILDREN_FILE), &ctx.shutdown)?;
-    let record = Record::open(&data_dir)?;
     let (sender, receiver) = watch::channel(Arc::default());
-    let mut local = Local {
-        shards_dir: data_dir.join("shards"),
+    let (shutdown, leadership) = (ctx.shutdown.clone(), leadership.clone());
+    let standby = Standby {
+        data_dir,
         config: config.clone(),
-        supervisor,
-        record,
-        statuses: BTreeMap::new(),
+        leadership: leadership.clone(),
         events: events.clone(),
         sender,
     };
-    local.stop_foreign_groups().await;
-    if let Err(cause) = local.reconcile().await {
-        // Whatever was started before the error does not outlive this process.
-        local.supervisor.stop_all().await;
-        return Err(cause.into());
+    if leadership.term().is_some() {
+        let local = standby.take_over(&shutdown).await?;
+        ctx.tasks.spawn("local shards", local.run(wishes, shutdown));
+    } else {
+        ctx.tasks.spawn("local shards", async move {
+            if !standby.wait(&shutdown).await {
+                return Ok(());
+            }
+            standby.take_over(&shutdown).await?.run(wishes, shutdown).await
+        });
     }
-    ctx.tasks.spawn("local shards", local.run(wishes, ctx.shutdown.clone()));
     Ok(receiver)
 }
 
@@ -73,6 +82,9 @@ struct Local {
     statuses: BTreeMap<String, Status>,
     events: Events,
     sender: watch::Sender<Arc<Fleet>>,
+    leadership: Leadership,
+    /// Nobody else leads while these processes are ours.
+    _guard: Guard,
 }
 
 impl Local {
@@ -86,6 +98,10 @@ impl Local {
             let look = if self.is_waiting() { QUICK_LOOK } else { SLOW_LOOK };
             tokio::select! {
                 () = shutdown.triggered() => break,
+                () = self.leadership.deposed() => {
+                    self.supervisor.release();
+                    bail!("another coordinator has taken over the local shards");
+                }
                 Ok(()) = wishes.changed() => {}
                 Ok(()) = changes.changed() => {}
                 () = tokio::time::sleep(look) => {}
@@ -241,29 +257,34 @@ impl Local {
     }
 
     fn publish(&self) {
-        let uploads = self.config.objstore_config_file.is_some();
-        let endpoints = self.record.shards().map(|shard| Endpoint {
-            id: shard.id(),
-            sidecar: specs::address(shard.sidecar_grpc),
-            store_api: Some(specs::address(shard.thanos_grpc)),
-            prometheus: Some(format!("http://{}", specs::address(shard.prometheus))),
-            max_series: None,
-            shipper: uploads.then(|| specs::address(shard.thanos_http)),
-            fresh: shard.fresh,
-        });
-        let fleet = Fleet { groups: self.config.replicas, endpoints: endpoints.collect() };
-        self.sender.send_if_modified(|published| {
-            let changed = **published != fleet;
-            if changed {
-                *published = Arc::new(fleet);
-            }
-            changed
-        });
+        publish(&self.record, &self.config, &self.sender);
     }
 
     fn folder(&self, id: ShardId) -> PathBuf {
         self.shards_dir.join(id.to_string())
     }
+}
+
+/// Shows the shards of a record.
+fn publish(record: &Record, config: &LocalConfig, sender: &watch::Sender<Arc<Fleet>>) {
+    let uploads = config.objstore_config_file.is_some();
+    let endpoints = record.shards().map(|shard| Endpoint {
+        id: shard.id(),
+        sidecar: specs::address(shard.sidecar_grpc),
+        store_api: Some(specs::address(shard.thanos_grpc)),
+        prometheus: Some(format!("http://{}", specs::address(shard.prometheus))),
+        max_series: None,
+        shipper: uploads.then(|| specs::address(shard.thanos_http)),
+        fresh: shard.fresh,
+    });
+    let fleet = Fleet { groups: config.replicas, endpoints: endpoints.collect() };
+    sender.send_if_modified(|published| {
+        let changed = **published != fleet;
+        if changed {
+            *published = Arc::new(fleet);
+        }
+        changed
+    });
 }
 
 #[cfg(test)]

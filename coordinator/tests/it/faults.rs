@@ -128,15 +128,6 @@ async fn a_target_that_never_answers_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn a_second_coordinator_on_the_same_folder_does_not_start() {
-    let world = World::new(1, &[]).await;
-    let coordinator = world.coordinator(&[]).await;
-    let second = coordinator::run(world.config(&[]), svc::Context::new()).await.unwrap_err();
-    assert!(second.to_string().contains("in use by another coordinator"), "{second}");
-    coordinator.stop().await;
-}
-
-#[tokio::test]
 async fn a_shard_that_changes_its_address_keeps_its_targets() {
     let mut world = World::new(2, &[50, 50]).await;
     let coordinator = world.coordinator(&["--shard.max-series=250"]).await;

@@ -10,6 +10,8 @@ mod fake;
 mod faults;
 mod identity;
 mod isolation;
+mod leader;
 mod reload;
+mod seeing;
 mod stop_scrape;
 mod system;

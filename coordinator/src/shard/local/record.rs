@@ -100,6 +100,21 @@ impl Record {
         Ok(record)
     }
 
+    /// Reads the record of another coordinator and changes nothing.
+    pub(super) fn peek(data_dir: &Path) -> Result<Self, Error> {
+        let path = data_dir.join(FILE);
+        let error = |source| Error::Read { path: path.clone(), source };
+        let shards: Vec<LocalShard> = match fs::read(&path) {
+            Ok(content) => serde_json::from_slice(&content).map_err(|cause| error(cause.into()))?,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(error(source)),
+        };
+        let shards = shards.into_iter().map(|shard| (shard.id(), shard)).collect();
+        let record = Self { path, shards };
+        record.check()?;
+        Ok(record)
+    }
+
     /// Ordinals of a group have no holes: shards are added and removed at the top only.
     fn check(&self) -> Result<(), Error> {
         for id in self.ids() {

@@ -7,6 +7,7 @@ use testkit::eventually;
 
 use super::*;
 use crate::config::Programs;
+use crate::metrics::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -58,8 +59,18 @@ impl Machine {
         let ctx = svc::Context::new();
         let (wanted, wishes) = watch::channel(None);
         let events = Events::default();
-        let fleet = start(&self.data_dir(), &self.config, wishes, &events, &ctx).await.unwrap();
+        let leads = self.leads(&ctx).await;
+        let fleet =
+            start(&self.data_dir(), &self.config, wishes, &leads, &events, &ctx).await.unwrap();
         Running { ctx, wanted, fleet, events }
+    }
+
+    async fn leads(&self, ctx: &svc::Context) -> Leadership {
+        let lock = self.data_dir().join("leader.lock");
+        let leads = Leadership::open(&lock, PATIENCE, crate::leader::Fence::Kill).unwrap();
+        let (listen, metrics) = ("127.0.0.1:0".parse().unwrap(), Metrics::register(ctx));
+        leads.start(listen, &metrics, ctx).await.unwrap();
+        leads
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -322,7 +333,8 @@ async fn a_folder_that_is_a_file_is_refused_with_its_name() {
     record.save().unwrap();
     let (_wanted, wishes) = watch::channel(None);
     let ctx = svc::Context::new();
-    let error = start(&machine.data_dir(), &machine.config, wishes, &Events::default(), &ctx).await;
+    let (leads, events) = (machine.leads(&ctx).await, Events::default());
+    let error = start(&machine.data_dir(), &machine.config, wishes, &leads, &events, &ctx).await;
     let text = format!("{:#}", error.unwrap_err());
     assert!(text.contains("create folder") && text.contains("shards/0-0"), "{text}");
 }

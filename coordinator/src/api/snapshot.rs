@@ -1,0 +1,36 @@
+//! `/api/v1/snapshot`: every target with its size, and the shards: what `shoal tools plan --snapshot` reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+
+use super::Api;
+use crate::forecast::{KnownShard, KnownTarget, Taken};
+use crate::growth::counted;
+
+pub(super) async fn snapshot(State(api): State<Api>) -> Response {
+    let status = Arc::clone(&api.status.borrow());
+    let sizes: HashMap<u64, Option<u64>> =
+        status.seen.targets.iter().map(|view| (view.id, counted(view))).collect();
+    let targets = status.found.targets.iter().map(|found| KnownTarget {
+        id: format!("{:016x}", found.target.id),
+        job: found.job.to_string(),
+        url: found.target.url(),
+        series: sizes.get(&found.target.id).copied().flatten(),
+    });
+    let shards = status.shards.iter().map(|shard| KnownShard {
+        id: shard.endpoint.id.to_string(),
+        max_series: shard.max_series,
+        series: shard.series,
+    });
+    let taken = Taken {
+        groups: status.seen.groups,
+        max_series: status.basis.limits.max_series,
+        targets: targets.collect(),
+        shards: shards.collect(),
+    };
+    Json(taken).into_response()
+}
