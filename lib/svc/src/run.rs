@@ -81,20 +81,70 @@ where
     let ctx = Context::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let set_up = tokio::select! {
-        outcome = component(ctx.clone()) => outcome,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    };
-    if set_up.is_ok() {
+    let signalled = async {
         tokio::select! {
-            _ = terminate.recv() => info!(signal = "SIGTERM", "shutting down"),
-            _ = interrupt.recv() => info!(signal = "SIGINT", "shutting down"),
-            () = ctx.shutdown.triggered() => {}
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         }
-    }
+    };
+    let set_up = set_up_and_serve(component(ctx.clone()), signalled, &ctx.shutdown).await;
     ctx.probe.not_ready("shutting down");
     ctx.shutdown.trigger();
     let drained = ctx.tasks.join(DRAIN_DEADLINE).await;
     set_up.and(drained)
+}
+
+/// Returns when the process is to end: on a signal at any time, one that comes during the set-up included.
+async fn set_up_and_serve(
+    component: impl Future<Output = anyhow::Result<()>>,
+    signalled: impl Future<Output = &'static str>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let serve = async {
+        component.await?;
+        shutdown.triggered().await;
+        Ok(())
+    };
+    tokio::select! {
+        outcome = serve => outcome,
+        signal = signalled => {
+            info!(signal, "shutting down");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use anyhow::bail;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_during_the_set_up_ends_the_process() {
+        let ended = set_up_and_serve(pending(), ready("SIGTERM"), &Shutdown::default()).await;
+        assert!(ended.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_signal_after_the_set_up_ends_the_process() {
+        let ended = set_up_and_serve(ready(Ok(())), ready("SIGINT"), &Shutdown::default()).await;
+        assert!(ended.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_failed_set_up_ends_the_process_with_its_error() {
+        let failing = async { bail!("port in use") };
+        let ended = set_up_and_serve(failing, pending(), &Shutdown::default()).await;
+        assert_eq!(ended.unwrap_err().to_string(), "port in use");
+    }
+
+    #[tokio::test]
+    async fn a_component_that_gives_up_ends_the_process() {
+        let shutdown = Shutdown::default();
+        shutdown.trigger();
+        assert!(set_up_and_serve(ready(Ok(())), pending(), &shutdown).await.is_ok());
+    }
 }

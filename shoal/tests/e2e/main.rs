@@ -14,6 +14,9 @@ mod growth;
 /// `kill -9` of each kind of process.
 mod kills;
 
+/// Each process, failing in each way, in each phase.
+mod matrix;
+
 /// Two independent replica groups.
 mod replicas;
 

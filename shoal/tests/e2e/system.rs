@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Systems run one at a time, under `cargo test`, too, which has all tests in one process.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+pub(crate) static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// A demo under test. Killed with all that it has started when dropped.
 pub(crate) struct System {
@@ -252,14 +252,14 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     value.as_str()?.parse().ok()
 }
 
-fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
     // An error says that it is gone.
     let _gone = kill_process(pid, signal);
 }
 
 /// Every process that logs into the folder, with its command line: all that a demo in it has started, directly or not.
-fn processes_of(folder: &Path) -> Vec<(u32, String)> {
+pub(crate) fn processes_of(folder: &Path) -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -276,7 +276,7 @@ fn processes_of(folder: &Path) -> Vec<(u32, String)> {
 }
 
 /// The end of every log in the folder: what one wants to see when a test has failed.
-fn show_logs(folder: &Path) {
+pub(crate) fn show_logs(folder: &Path) {
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
