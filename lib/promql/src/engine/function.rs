@@ -5,3 +5,4 @@ pub(super) mod histogram;
 pub(super) mod histogram_range;
 pub(super) mod map;
 pub(super) mod range;
+pub(super) mod sliding;

@@ -9,6 +9,7 @@ use super::annotation::Note;
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::function::histogram_range::{MixedWindow, Outcome};
 use super::function::range::{Parameters, Samples};
+use super::function::sliding::Scratch;
 use super::plan::Range;
 use super::row::Row;
 use super::select::{Windows, looks_like_no_counter};
@@ -110,7 +111,7 @@ impl Evaluator<'_> {
         let span = range.window.span;
         let metric = series.labels.metric_name();
         let mut tell = |note: Note| self.note(note, Some(span));
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         let mut numbers = Numbers::default();
         let mut any_number = false;
         windows.for_each(false, |step, samples| {
@@ -146,6 +147,8 @@ impl Evaluator<'_> {
                 tell(Note::IgnoredInRange(metric.to_owned()));
             }
             let samples = numbers.samples(samples);
+            // Without the histograms, the numbers of two windows do not count alike.
+            scratch.forget();
             if let Some(result) = (function.kernel)(&samples, parameters, &mut scratch) {
                 row.set(step, result);
                 any_number = true;

@@ -45,6 +45,13 @@ impl Steps {
         }
     }
 
+    /// Whether every step is in it.
+    pub fn is_full(&self) -> bool {
+        let (whole, rest) = (self.len / 64, self.len % 64);
+        self.words[..whole].iter().all(|word| *word == u64::MAX)
+            && self.words.get(whole).is_none_or(|word| *word == (1 << rest) - 1)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }
@@ -128,6 +135,22 @@ impl Row {
         self.histograms[step] = Some(histogram);
     }
 
+    /// Sets a number at each step that has one, and takes away all else.
+    pub fn set_where(&mut self, mut value: impl FnMut(usize) -> Option<f64>) {
+        self.histograms.clear();
+        let words = self.values.chunks_mut(64).zip(&mut self.valid.words);
+        for (at, (places, word)) in words.enumerate() {
+            let mut bits = 0;
+            for (bit, place) in places.iter_mut().enumerate() {
+                if let Some(value) = value(at * 64 + bit) {
+                    *place = value;
+                    bits |= 1 << bit;
+                }
+            }
+            *word = bits;
+        }
+    }
+
     pub fn has_histograms(&self) -> bool {
         !self.histograms.is_empty()
     }
@@ -161,7 +184,11 @@ impl Row {
     }
 
     /// All values with their times.
-    pub fn samples(&self, grid: Grid) -> Samples {
+    pub fn samples(self, grid: Grid) -> Samples {
+        if self.valid.is_full() && self.histograms.is_empty() {
+            let timestamps = (0..grid.len).map(|step| grid.time(step)).collect();
+            return Samples { timestamps, values: self.values, ..Samples::default() };
+        }
         let mut samples = Samples::default();
         self.write_samples(grid, &mut samples);
         samples

@@ -8,6 +8,7 @@ use super::annotation::Note;
 use super::collect::Rows;
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::function::range::Samples;
+use super::function::sliding::Scratch;
 use super::grid::Grid;
 use super::histogram_windows::{drop_stale_histograms, forget_resets, histogram_at, keep_counts};
 use super::memory::samples_bytes;
@@ -130,8 +131,16 @@ impl Evaluator<'_> {
         let mut row = Row::none(grid.len);
         self.each_series(select, lookback, grid, &mut |data| {
             row.clear();
-            let (mut next, mut used) = (0, 0);
             let samples = &data.samples;
+            if !times && samples.histograms.is_empty() {
+                let used = pick(select, grid, samples, lookback, &mut row);
+                if used == 0 {
+                    return Ok(());
+                }
+                self.count(|stats| stats.samples += used);
+                return sink(&Series { labels: data.labels, drop_name: false }, &mut row);
+            }
+            let (mut next, mut used) = (0, 0);
             for step in 0..grid.len {
                 let end = select.looks_at(grid, step);
                 while next < samples.len() && samples.timestamps[next] <= end {
@@ -225,17 +234,20 @@ impl Evaluator<'_> {
             [nth(0), nth(1)]
         };
         let mut row = Row::none(grid.len);
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         let certain = function.keeps_name || range.window.has_one_name();
         self.distinct(certain, sink, &mut |sink| {
             self.windows(&range.window, grid, &mut |series, windows| {
                 row.clear();
+                scratch.forget();
                 if !windows.samples.histograms.is_empty() {
                     return self.mixed_range(range, series, windows, &parameters, &mut row, sink);
                 }
                 windows.for_each(function.needs_resets, |step, samples| {
-                    let parameters = parameters(step);
-                    (function.check)(parameters).map_err(QueryError::Execution)?;
+                    let parameters = if columns.is_empty() { [0.0; 2] } else { parameters(step) };
+                    if !columns.is_empty() {
+                        (function.check)(parameters).map_err(QueryError::Execution)?;
+                    }
                     if function.wants_quantile && !(0.0..=1.0).contains(&parameters[0]) {
                         let span = columns.first().map(|(_, span)| *span);
                         self.note(Note::InvalidQuantile(parameters[0]), span);
@@ -263,6 +275,28 @@ impl Evaluator<'_> {
             })
         })
     }
+}
+
+/// The newest number at each step that is neither too old nor stale; gives how many there are.
+fn pick(select: &Select, grid: Grid, samples: &Stored, lookback: i64, row: &mut Row) -> u64 {
+    let times = &samples.timestamps[..];
+    let values = &samples.values[..times.len()];
+    let mut end = select.looks_at(grid, 0);
+    let stride = if select.at.is_some() { 0 } else { grid.step };
+    let (mut next, mut used) = (0, 0);
+    row.set_where(|_| {
+        while next < times.len() && times[next] <= end {
+            next += 1;
+        }
+        let oldest = end.saturating_sub(lookback);
+        end = end.saturating_add(stride);
+        let newest = next.checked_sub(1)?;
+        let value = values[newest];
+        let counts = times[newest] > oldest && !is_stale_marker(value);
+        used += u64::from(counts);
+        counts.then_some(value)
+    });
+    used
 }
 
 impl Windows<'_> {

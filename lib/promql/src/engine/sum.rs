@@ -26,6 +26,19 @@ impl Sum {
     }
 }
 
+/// Adds a value to each sum, as [`Sum::plus`] does, in a form that the compiler makes vector instructions of.
+pub(crate) fn add_each(totals: &mut [f64], lost: &mut [f64], values: &[f64]) {
+    for ((total, lost), value) in totals.iter_mut().zip(lost).zip(values) {
+        let next = *total + *value;
+        let total_is_larger = total.abs() >= value.abs();
+        let large = if total_is_larger { *total } else { *value };
+        let small = if total_is_larger { *value } else { *total };
+        let both = *lost + ((large - next) + small);
+        *lost = if next.is_infinite() { 0.0 } else { both };
+        *total = next;
+    }
+}
+
 /// A running mean: the sum divided at the end, unless the sum would overflow; from then on the mean itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mean {
@@ -64,30 +77,50 @@ impl Mean {
     }
 }
 
+/// Between which of sorted values a quantile lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rank {
+    pub lower: usize,
+    pub upper: usize,
+    weight: f64,
+}
+
+impl Rank {
+    /// `Err` is the quantile where it is none of the values'.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ranks lie between 0 and the number of values"
+    )]
+    pub fn of(q: f64, count: usize) -> Result<Self, f64> {
+        if count == 0 || q.is_nan() {
+            return Err(f64::NAN);
+        }
+        if q < 0.0 {
+            return Err(f64::NEG_INFINITY);
+        }
+        if q > 1.0 {
+            return Err(f64::INFINITY);
+        }
+        let rank = q * (count - 1) as f64;
+        let lower = rank as usize;
+        Ok(Self { lower, upper: (lower + 1).min(count - 1), weight: rank - lower as f64 })
+    }
+
+    pub fn between(&self, lower: f64, upper: f64) -> f64 {
+        lower * (1.0 - self.weight) + upper * self.weight
+    }
+}
+
 /// The φ-quantile with linear interpolation; sorts the values, NaN as the smallest.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "ranks lie between 0 and the number of values"
-)]
 pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
+    let rank = match Rank::of(q, values.len()) {
+        Ok(rank) => rank,
+        Err(value) => return value,
+    };
     values.sort_unstable_by(|a, b| {
         b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
     });
-    let last = (values.len() - 1) as f64;
-    let rank = q * last;
-    let lower = rank.floor().max(0.0);
-    let upper = (lower + 1.0).min(last);
-    let weight = rank - rank.floor();
-    values[lower as usize] * (1.0 - weight) + values[upper as usize] * weight
+    rank.between(values[rank.lower], values[rank.upper])
 }

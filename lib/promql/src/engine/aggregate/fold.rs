@@ -10,7 +10,7 @@ use crate::engine::grid::Grid;
 use crate::engine::memory::ENTRY;
 use crate::engine::plan::Aggregate;
 use crate::engine::row::Row;
-use crate::engine::sum::{Mean, Sum, quantile};
+use crate::engine::sum::{Mean, Sum, add_each, quantile};
 
 /// What is known of a group so far, per step.
 struct Group {
@@ -61,6 +61,9 @@ impl Group {
     fn fold(&mut self, op: AggregateOp, input: &Row) {
         let row = &mut self.row;
         match &mut self.state {
+            State::Lost(lost) if row.valid.is_full() && input.valid.is_full() => {
+                add_each(&mut row.values, lost, &input.values);
+            }
             State::Lost(lost) => {
                 for (step, value) in input.iter() {
                     match row.get(step) {
@@ -128,17 +131,44 @@ fn fold_spread(row: &mut Row, spread: &mut [(f64, f64)], input: &Row) {
 }
 
 fn fold_simple(op: AggregateOp, row: &mut Row, input: &Row) {
-    let pick = |old: f64, new: f64| match op {
-        AggregateOp::Max if old < new || old.is_nan() => new,
-        AggregateOp::Min if old > new || old.is_nan() => new,
-        AggregateOp::Count => old + 1.0,
-        _ => old,
-    };
-    let starts_at_one = matches!(op, AggregateOp::Count | AggregateOp::Group);
+    match op {
+        AggregateOp::Max => fold_with(
+            row,
+            input,
+            |new| new,
+            |old, new| {
+                if old < new || old.is_nan() { new } else { old }
+            },
+        ),
+        AggregateOp::Min => fold_with(
+            row,
+            input,
+            |new| new,
+            |old, new| {
+                if old > new || old.is_nan() { new } else { old }
+            },
+        ),
+        AggregateOp::Count => fold_with(row, input, |_| 1.0, |old, _| old + 1.0),
+        _ => fold_with(row, input, |_| 1.0, |old, _| old),
+    }
+}
+
+fn fold_with(
+    row: &mut Row,
+    input: &Row,
+    first: impl Fn(f64) -> f64,
+    next: impl Fn(f64, f64) -> f64,
+) {
+    if row.valid.is_full() && input.valid.is_full() {
+        for (old, new) in row.values.iter_mut().zip(&input.values) {
+            *old = next(*old, *new);
+        }
+        return;
+    }
     for (step, value) in input.iter() {
         match row.get(step) {
-            Some(old) => row.values[step] = pick(old, value),
-            None => row.set(step, if starts_at_one { 1.0 } else { value }),
+            Some(old) => row.values[step] = next(old, value),
+            None => row.set(step, first(value)),
         }
     }
 }

@@ -103,6 +103,7 @@ impl Evaluator<'_> {
         let mut all: Vec<Series> = Vec::new();
         let mut held = 0;
         let mut memory = self.reserve("picked series");
+        let most: Vec<usize> = parameter.iter().map(|number| limit(*number)).collect();
         let limits = matches!(op, AggregateOp::Limitk | AggregateOp::LimitRatio);
         let mut histograms = Histograms::new();
         self.vector(&node.input, grid, &mut |series, row| {
@@ -130,11 +131,11 @@ impl Evaluator<'_> {
                         }
                     }
                     AggregateOp::Limitk => {
-                        if size < limit(parameter[step]) {
+                        if size < most[step] {
                             heap.0.push((value, number));
                         }
                     }
-                    _ => heap.offer((value, number), limit(parameter[step]), largest),
+                    _ => heap.offer((value, number), most[step], largest),
                 }
                 if heap.0.len() > size
                     && let Some(histogram) = row.histogram(step)

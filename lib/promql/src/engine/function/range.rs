@@ -1,5 +1,6 @@
 //! Functions of a window of samples (promql/functions.go).
 
+use super::sliding::{self, Scratch};
 use crate::engine::start;
 use crate::engine::sum::{Mean, Sum, quantile};
 
@@ -26,7 +27,7 @@ pub(in crate::engine) struct Samples<'a> {
 /// Parameters of one step.
 pub(in crate::engine) type Parameters = [f64; 2];
 
-type Kernel = fn(&Samples<'_>, Parameters, &mut Vec<f64>) -> Option<f64>;
+type Kernel = fn(&Samples<'_>, Parameters, &mut Scratch) -> Option<f64>;
 
 /// A function of a window.
 #[derive(Debug)]
@@ -91,11 +92,11 @@ static FUNCTIONS: &[RangeFunction] = &[
         keeps_name: true,
         ..function("last_over_time", |s, _, _| s.values.last().copied())
     },
-    function("max_over_time", |samples, _, _| {
-        extreme(samples.values, f64::NEG_INFINITY, |new, old| new > old)
+    function("max_over_time", |samples, _, scratch| {
+        sliding::extreme(samples, scratch, |new, old| new > old)
     }),
-    function("min_over_time", |samples, _, _| {
-        extreme(samples.values, f64::INFINITY, |new, old| new < old)
+    function("min_over_time", |samples, _, scratch| {
+        sliding::extreme(samples, scratch, |new, old| new < old)
     }),
     function("present_over_time", |_, _, _| Some(1.0)),
     RangeFunction { wants_quantile: true, ..function("quantile_over_time", quantile_of) },
@@ -190,16 +191,16 @@ fn instant_change(samples: &Samples<'_>, counter: bool) -> Option<f64> {
     Some(if counter { change / seconds(interval) } else { change })
 }
 
-fn resets(samples: &Samples<'_>, _: Parameters, _: &mut Vec<f64>) -> Option<f64> {
+fn resets(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {
     Some(number(samples.resets.len()))
 }
 
-fn changes(samples: &Samples<'_>, _: Parameters, _: &mut Vec<f64>) -> Option<f64> {
+fn changes(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {
     let differs = |pair: &&[f64]| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan());
     Some(number(samples.values.windows(2).filter(differs).count()))
 }
 
-fn average(samples: &Samples<'_>, _: Parameters, _: &mut Vec<f64>) -> Option<f64> {
+fn average(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {
     let (first, rest) = samples.values.split_first()?;
     let mut mean = Mean::of(*first);
     for value in rest {
@@ -208,38 +209,17 @@ fn average(samples: &Samples<'_>, _: Parameters, _: &mut Vec<f64>) -> Option<f64
     Some(mean.value())
 }
 
-fn count(samples: &Samples<'_>, _: Parameters, _: &mut Vec<f64>) -> Option<f64> {
+fn count(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {
     Some(number(samples.values.len()))
 }
 
-fn total(samples: &Samples<'_>, _: Parameters, _: &mut Vec<f64>) -> Option<f64> {
+fn total(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {
     let sum = samples.values.iter().fold(Sum::default(), |sum, value| sum.plus(*value));
     Some(if sum.total.is_infinite() { sum.total } else { sum.value() })
 }
 
-/// Any number beats a NaN. In four lanes, which the compiler makes one instruction; `worst` is what everything beats
-/// or equals.
-fn extreme(values: &[f64], worst: f64, better: impl Fn(f64, f64) -> bool) -> Option<f64> {
-    let first = *values.first()?;
-    let pick = |new: f64, old: f64| if better(new, old) { new } else { old };
-    let mut lanes = [worst; 4];
-    let (chunks, rest) = values.as_chunks::<4>();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = pick(*value, *lane);
-        }
-    }
-    let best = lanes.into_iter().chain(rest.iter().copied()).fold(worst, |old, new| pick(new, old));
-    if best == worst && values.iter().all(|value| value.is_nan()) {
-        return Some(first);
-    }
-    Some(best)
-}
-
-fn quantile_of(samples: &Samples<'_>, [q, _]: Parameters, scratch: &mut Vec<f64>) -> Option<f64> {
-    scratch.clear();
-    scratch.extend_from_slice(samples.values);
-    Some(quantile(q, scratch))
+fn quantile_of(samples: &Samples<'_>, [q, _]: Parameters, scratch: &mut Scratch) -> Option<f64> {
+    Some(sliding::quantile(samples, q, scratch))
 }
 
 fn variance(values: &[f64]) -> f64 {
@@ -289,17 +269,18 @@ fn time_of(samples: &Samples<'_>, better: impl Fn(f64, f64) -> bool) -> Option<f
 }
 
 /// The median of the distances from the median.
-fn deviation(samples: &Samples<'_>, _: Parameters, scratch: &mut Vec<f64>) -> Option<f64> {
+fn deviation(samples: &Samples<'_>, _: Parameters, scratch: &mut Scratch) -> Option<f64> {
     if samples.values.iter().any(|value| value.is_nan()) {
         return Some(f64::NAN);
     }
-    scratch.clear();
-    scratch.extend_from_slice(samples.values);
-    let median = quantile(0.5, scratch);
-    for value in scratch.iter_mut() {
+    let values = &mut scratch.values;
+    values.clear();
+    values.extend_from_slice(samples.values);
+    let median = quantile(0.5, values);
+    for value in values.iter_mut() {
         *value = (*value - median).abs();
     }
-    Some(quantile(0.5, scratch))
+    Some(quantile(0.5, values))
 }
 
 fn check_smoothing([smoothing, trend]: Parameters) -> Result<(), String> {
@@ -317,7 +298,7 @@ fn check_smoothing([smoothing, trend]: Parameters) -> Result<(), String> {
 fn smoothed(
     samples: &Samples<'_>,
     [smoothing, trend_share]: Parameters,
-    _: &mut Vec<f64>,
+    _: &mut Scratch,
 ) -> Option<f64> {
     let [first, second, ..] = samples.values else { return None };
     let (mut before, mut level, mut trend) = (0.0, *first, second - first);
