@@ -20,7 +20,9 @@ use crate::explore::{Explorer, Trial};
 use crate::foresee::foresee;
 use crate::found::names::Memory;
 use crate::found::{self, Found};
-use crate::plan::{History, LifeLimits, Limits, SERIES_PER_SCRAPE, Size, Snapshot, TargetView, Unassigned};
+use crate::plan::{
+    History, LifeLimits, Limits, SERIES_PER_SCRAPE, Size, Snapshot, TargetView, Unassigned,
+};
 use sizes::Sizes;
 
 /// The size of a target that nothing is known of, where its job has no other.

@@ -50,12 +50,7 @@ impl Planner<'_> {
 
     /// Moves what an earlier group has on the same ordinal, where another shard has room for it: as few at a time as
     /// for balance. The earlier group's stays, so that the two never change places.
-    pub(super) fn part(
-        &mut self,
-        allowance: &mut Allowance,
-        budget: &mut Budget,
-        plan: &mut Plan,
-    ) {
+    pub(super) fn part(&mut self, allowance: &mut Allowance, budget: &mut Budget, plan: &mut Plan) {
         if self.group == 0 || self.bins.len() > self.existing {
             return;
         }

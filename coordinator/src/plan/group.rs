@@ -8,9 +8,7 @@ use super::bins::{Bin, Status, share};
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::quarantine;
 use super::shelves::{Fit, Reach, Shelves, Wish, level};
-use super::{
-    Budget, History, Limits, Move, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved,
-};
+use super::{Budget, History, Limits, Move, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved};
 
 /// Targets are fine-grained when a shard takes that many of the mean size or more. Only then can shards be equally
 /// full, and only then are they kept so; a few large targets are packed as tightly as they go.

@@ -167,11 +167,8 @@ impl Shelves {
         let fresh = |(draining, status): &Class| {
             !draining && matches!(status, Status::Ready | Status::Wanted)
         };
-        let apart = if wish.copies.is_empty() {
-            None
-        } else {
-            self.choose_of(wish, fresh, elsewhere)
-        };
+        let apart =
+            if wish.copies.is_empty() { None } else { self.choose_of(wish, fresh, elsewhere) };
         apart.or_else(|| self.choose_of(wish, |_| true, here))
     }
 

@@ -92,7 +92,8 @@ fn calm(mut world: World) -> World {
 
 /// All properties together see well over 10,000 worlds. What they found is in `proptest-regressions/`.
 fn config() -> ProptestConfig {
-    let failure_persistence = Some(Box::new(FileFailurePersistence::SourceParallel("proptest-regressions")) as _);
+    let failure_persistence =
+        Some(Box::new(FileFailurePersistence::SourceParallel("proptest-regressions")) as _);
     ProptestConfig { failure_persistence, ..ProptestConfig::with_cases(1_200) }
 }
 

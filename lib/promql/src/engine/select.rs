@@ -132,12 +132,12 @@ impl Evaluator<'_> {
         self.each_series(select, lookback, grid, &mut |data| {
             row.clear();
             let samples = &data.samples;
-            if !times && samples.histograms.is_empty() {
+            if picked == Picked::Values && samples.histograms.is_empty() {
                 let used = pick(select, grid, samples, lookback, &mut row);
                 if used == 0 {
                     return Ok(());
                 }
-                self.count(|stats| stats.samples += used);
+                self.tally.add(used, || row.valid.iter().map(|step| (step, 1)));
                 return sink(&Series { labels: data.labels, drop_name: false }, &mut row);
             }
             let (mut next, mut used) = (0, 0);
