@@ -122,12 +122,11 @@ impl TryFrom<Args> for Config {
         };
         let guard = (discovery_max_loss, discovery_grace);
         let discovery = discovery_options(discovery_binary, guard, &backend, &data_dir)?;
-        let scalable = matches!(backend, BackendConfig::Local(_));
         let limits = Limits {
             max_series,
             min_shards,
             max_shards,
-            scalable,
+            scalable: matches!(backend, BackendConfig::Local(_)),
             max_idle,
             good_scrapes,
             move_timeout,

@@ -238,10 +238,10 @@ impl Leadership {
                 break;
             }
             let outcome = self.beat().await;
-            if let Err(cause) = &outcome {
-                if !failing {
-                    error!(error = %svc::chain(cause), "who leads cannot be settled");
-                }
+            if let Err(cause) = &outcome
+                && !failing
+            {
+                error!(error = %svc::chain(cause), "who leads cannot be settled");
             }
             failing = outcome.is_err();
         }

@@ -120,10 +120,10 @@ impl Ledger {
             return;
         }
         let written = self.write(&mut kept, from);
-        if let Err(cause) = &written {
-            if !kept.failing {
-                warn!(file = %self.path.display(), error = %cause, "history of moves is not written");
-            }
+        if let Err(cause) = &written
+            && !kept.failing
+        {
+            warn!(file = %self.path.display(), error = %cause, "history of moves is not written");
         }
         kept.failing = written.is_err();
     }
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(ledger.find(|_| true, 1).1, KEPT);
         let text = fs::read_to_string(&path).unwrap();
         let lines = text.lines().filter(|line| !line.is_empty()).count();
-        assert!(lines <= MOST_LINES && lines >= KEPT, "{lines}");
+        assert!((KEPT..=MOST_LINES).contains(&lines), "{lines}");
         let again = Ledger::open(&path);
         assert_eq!(again.find(|_| true, 1), ledger.find(|_| true, 1));
     }

@@ -157,11 +157,6 @@ impl Metrics {
             self.pushed_bytes.clone(),
         );
         registry.register(name("epoch"), "The epoch that assignments carry", self.epoch.clone());
-        registry.register(
-            name("leader"),
-            "Whether this coordinator leads; others serve what they see and assign nothing",
-            self.leader.clone(),
-        );
     }
 
     fn name_more(&self, registry: &mut Registry) {
@@ -185,6 +180,11 @@ impl Metrics {
             name("cycle_phase_duration_seconds"),
             "Time of each part of a turn",
             self.phases.clone(),
+        );
+        registry.register(
+            name("leader"),
+            "Whether this coordinator leads; others serve what they see and assign nothing",
+            self.leader.clone(),
         );
     }
 

@@ -178,7 +178,9 @@ impl Fleet {
                 let Some(target) = trace.targets.get(*id) else { continue };
                 held.scrapes += 1;
                 // Some shards cannot reach some targets, which shows when they are to take them over.
-                if held.state == State::Joining && mix(*id ^ ((ordinal as u64) << 32)) % 500 == 0 {
+                if held.state == State::Joining
+                    && mix(*id ^ ((ordinal as u64) << 32)).is_multiple_of(500)
+                {
                     held.good = 0;
                     continue;
                 }
