@@ -16,6 +16,10 @@ mod kills;
 
 /// A shard goes, and its data is in the bucket.
 mod ladder;
+
+/// Several coordinators.
+mod leaders;
+
 /// Each process, failing in each way, in each phase.
 mod matrix;
 
