@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use query::{LocalConfig, serve_blocks};
+use query::{Features, LocalConfig, serve_blocks};
 
 use super::PATIENCE;
 
@@ -155,6 +155,7 @@ pub fn serve() -> ExitCode {
         max_concurrent: 20,
         lookback: Duration::from_secs(300),
         max_samples: 50_000_000,
+        features: Features::default(),
     };
     svc::run(async move |ctx| serve_blocks(config, &ctx).await.map(drop))
 }
