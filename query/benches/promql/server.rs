@@ -6,8 +6,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT_ENCODING;
 use query::{Features, LocalConfig, serve_blocks};
+use reqwest::header::ACCEPT_ENCODING;
 
 use super::PATIENCE;
 
