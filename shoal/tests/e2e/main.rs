@@ -17,6 +17,9 @@ mod kills;
 /// A shard goes, and its data is in the bucket.
 mod ladder;
 
+/// Several coordinators.
+mod leaders;
+
 /// Each process, failing in each way, in each phase.
 mod matrix;
 
