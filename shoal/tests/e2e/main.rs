@@ -23,6 +23,9 @@ mod leaders;
 /// Each process, failing in each way, in each phase.
 mod matrix;
 
+/// What may be wrong with a shard.
+mod troubles;
+
 /// Two independent replica groups.
 mod replicas;
 
