@@ -9,7 +9,7 @@ use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-pub(crate) use answers::{ActiveTarget, Health, Samples, Size, WalReplay};
+pub(crate) use answers::{ActiveTarget, Discovered, Health, Samples, Size, WalReplay};
 pub(crate) use own_metrics::OwnMetrics;
 
 /// A status call; Prometheus answers these from memory.
@@ -103,6 +103,12 @@ impl Prometheus {
         let response = self.get("api/v1/targets", &[("state", "active")], SLOW).await?;
         let page: answers::TargetsPage = parse(response, LARGE).await?;
         Ok(page.into_ours())
+    }
+
+    /// What is scraped now, as discovery has told it.
+    pub(crate) async fn discovered(&self) -> Result<Vec<Discovered>, CallError> {
+        let response = self.get("api/v1/targets", &[("state", "active")], SLOW).await?;
+        Ok(parse::<answers::DiscoveredPage>(response, LARGE).await?.active_targets)
     }
 
     /// What the latest successful scrape of each target brought, by the target's public labels.

@@ -204,8 +204,23 @@ impl<'a> Planner<'a> {
     fn undrain(&mut self, index: usize, plan: &mut Plan) {
         let bin = &mut self.bins[index];
         if std::mem::take(&mut bin.draining) | std::mem::take(&mut bin.drained) {
-            plan.decisions.push(Decision::DrainStopped { shard: bin.id });
+            self.tell_undrained(index, plan);
         }
+    }
+
+    /// The drain of a shard is over before it is empty.
+    pub(super) fn stop_drain(&mut self, index: usize, plan: &mut Plan) {
+        if std::mem::take(&mut self.bins[index].draining) {
+            self.tell_undrained(index, plan);
+        }
+    }
+
+    fn tell_undrained(&self, index: usize, plan: &mut Plan) {
+        let (shard, load) = (self.bins[index].id, self.bins[index].committed);
+        let is_other = |bin: &&Bin| bin.id != shard && bin.status != Status::Wanted;
+        let others = self.bins.iter().filter(is_other);
+        let room = others.map(Bin::free).sum();
+        plan.decisions.push(Decision::DrainStopped { shard, load, room });
     }
 
     fn no_room(&self, load: u64) -> Reason {
@@ -268,13 +283,13 @@ impl<'a> Planner<'a> {
             let lost = self.bins[from].id;
             let place = self.find_or_open(&mut shelves, target, load, Some(from));
             let Some(to) = place else {
-                self.refuse(plan, target, Reason::OwnerLost { shard: lost });
+                self.refuse(plan, target, Reason::OwnerLost { shard: lost, load });
                 continue;
             };
             if self.bins[to].status != Status::Ready || !budget.take() {
                 self.bins[to].reserved += load;
                 shelves.renew(to, &self.bins[to]);
-                self.refuse(plan, target, Reason::OwnerLost { shard: lost });
+                self.refuse(plan, target, Reason::OwnerLost { shard: lost, load });
                 continue;
             }
             self.bins[from].take(target);

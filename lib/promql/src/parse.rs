@@ -15,6 +15,7 @@ mod keyword;
 mod length;
 mod lexer;
 mod literal;
+mod pattern;
 mod selector;
 
 /// Longest accepted text, bytes.

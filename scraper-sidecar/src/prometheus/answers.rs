@@ -91,6 +91,24 @@ impl RawTarget {
     }
 }
 
+/// Targets with all that file discovery has told of them: longer than what is asked for all the time.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DiscoveredPage {
+    pub(super) active_targets: Vec<Discovered>,
+}
+
+/// A target as Prometheus was given it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Discovered {
+    /// The job's name.
+    pub(crate) scrape_pool: String,
+    /// Before relabelling, with what Prometheus itself adds.
+    #[serde(rename = "discoveredLabels")]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Vector {
     result: Vec<RawSample>,
