@@ -170,7 +170,8 @@ fn show(name: &str, marks: &Marks) {
         "{name:<16} {:>7} {:>8} {:>10.1} {:>7} {mean:>9.3} {p99:>6.3} {worst:>6.3} {:>6.1} {:>9.2} {:>7.2} {:>7} {:>9} {:>7.2} %",
         marks.missed,
         marks.missed_by_crash,
-        marks.duplicate as f64 * 30.0 / (marks.scrapes.max(1) as f64 * 30.0) * 2_880.0,
+        marks.duplicate as f64 / marks.scrapes.max(1) as f64
+            * (trace::DAY / trace::INTERVAL) as f64,
         marks.moved,
         marks.overload as f64 / 60.0,
         marks.shard_steps as f64 / measured,

@@ -176,10 +176,7 @@ impl TryFrom<Args> for Config {
             max_concurrent: at_least_one("query.max-concurrent", query_max_concurrent)?,
             lookback: not_zero("query.lookback-delta", query_lookback_delta)?,
             replica_labels: query_replica_label,
-            function: match deduplication_func {
-                DeduplicationFunc::Penalty => Function::Penalty,
-                DeduplicationFunc::Chain => Function::Chain,
-            },
+            function: function(deduplication_func),
             partial_response: !no_query_partial_response,
             default_subquery_step: not_zero(
                 "query.default-evaluation-interval",
@@ -206,6 +203,13 @@ impl TryFrom<Args> for Config {
             inert_flags: inert.given(),
             inert_features,
         })
+    }
+}
+
+fn function(wanted: DeduplicationFunc) -> Function {
+    match wanted {
+        DeduplicationFunc::Penalty => Function::Penalty,
+        DeduplicationFunc::Chain => Function::Chain,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Shards that scrape what they are told to, and the marks that a rule gets for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use coordinator::plan::{Desired, SERIES_PER_SCRAPE, State};
 
@@ -27,6 +27,51 @@ impl Held {
     }
 }
 
+/// What a shard holds, ascending by target.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Holds(Vec<(u64, Held)>);
+
+impl Holds {
+    fn at(&self, id: u64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |(other, _)| *other)
+    }
+
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.at(id).is_ok()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Held> {
+        let at = self.at(id).ok()?;
+        Some(&mut self.0[at].1)
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, held: Held) {
+        match self.at(id) {
+            Ok(at) => self.0[at].1 = held,
+            Err(at) => self.0.insert(at, (id, held)),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(u64, Held)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.0.retain(|(id, _)| keep(*id));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(u64, Held)> for Holds {
+    /// Of what ascends.
+    fn from_iter<I: IntoIterator<Item = (u64, Held)>>(held: I) -> Self {
+        Self(held.into_iter().collect())
+    }
+}
+
 /// Epoch and version of a push.
 pub(crate) type Number = (u64, u64);
 
@@ -35,7 +80,7 @@ pub(crate) struct Shard {
     pub(crate) born: i64,
     /// Since when it has been away.
     pub(crate) down: Option<i64>,
-    pub(crate) held: BTreeMap<u64, Held>,
+    pub(crate) held: Holds,
     /// The last push that it took: older ones are refused.
     pub(crate) taken: Number,
     /// A push that comes after the next one.
@@ -44,7 +89,7 @@ pub(crate) struct Shard {
 
 impl Shard {
     fn new(born: i64) -> Self {
-        Self { born, down: None, held: BTreeMap::new(), taken: (0, 0), late: None }
+        Self { born, down: None, held: Holds::default(), taken: (0, 0), late: None }
     }
 
     /// As the sidecar does: what is newer than what it has is applied in full, anything else refused.
@@ -54,9 +99,12 @@ impl Shard {
         }
         self.taken = number;
         let before = std::mem::take(&mut self.held);
+        let mut before = before.iter().peekable();
+        // Both ascend.
         let take_over = |desired: &Desired| {
-            let held = before.get(&desired.target).copied();
-            let held = held.unwrap_or(Held::new(desired.state));
+            while before.next_if(|(id, _)| *id < desired.target).is_some() {}
+            let held = before.next_if(|(id, _)| *id == desired.target);
+            let held = held.map_or(Held::new(desired.state), |(_, held)| *held);
             (desired.target, Held { state: desired.state, ..held })
         };
         self.held = desired.iter().map(take_over).collect();
@@ -165,7 +213,7 @@ impl Fleet {
         self.owner.resize(trace.ids(), NOBODY);
         for (ordinal, shard) in self.shards.iter_mut().enumerate() {
             let up = shard.is_up(now);
-            for (id, held) in &mut shard.held {
+            for (id, held) in &mut shard.held.0 {
                 let at = *id as usize;
                 if !up {
                     self.scraped[at].1 = true;
@@ -207,14 +255,14 @@ impl Fleet {
 
     fn note_moves(&mut self) {
         for (ordinal, shard) in self.shards.iter().enumerate() {
-            for (id, held) in &shard.held {
+            for (id, held) in shard.held.iter() {
                 if held.state == State::Joining {
                     continue;
                 }
                 let owner = &mut self.owner[*id as usize];
                 let elsewhere = *owner != ordinal && *owner != NOBODY;
-                let still = elsewhere
-                    && self.shards.get(*owner).is_some_and(|shard| shard.held.contains_key(id));
+                let still =
+                    elsewhere && self.shards.get(*owner).is_some_and(|shard| shard.held.has(*id));
                 if !still {
                     self.marks.moved += u64::from(elsewhere);
                     *owner = ordinal;

@@ -15,6 +15,8 @@ const VIRTUAL_NODES: u64 = 512;
 const SCALING: i64 = 60;
 const MAX_IDLE: i64 = 600;
 
+const NOBODY: usize = usize::MAX;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     Hashmod,
@@ -29,14 +31,14 @@ pub(crate) struct Hashed {
     fill: u64,
     /// Since when fewer shards would do.
     spare_since: i64,
-    /// Who is to scrape what.
-    owners: BTreeMap<u64, usize>,
+    /// Who is to scrape each target, by id.
+    owners: Vec<usize>,
     members: Vec<usize>,
 }
 
 impl Hashed {
     pub(crate) fn new(rule: Rule, capacity: u64, fill: u64, shards: usize) -> Self {
-        let (owners, members) = (BTreeMap::new(), Vec::new());
+        let (owners, members) = (Vec::new(), Vec::new());
         let fleet = Fleet::new(shards);
         Self { fleet, rule, capacity, fill, spare_since: 0, owners, members }
     }
@@ -69,11 +71,11 @@ impl Hashed {
         if members.is_empty() {
             return;
         }
-        self.owners.retain(|id, _| trace.targets.get(*id).is_some());
+        self.owners.resize(trace.ids(), NOBODY);
         match self.rule {
             Rule::Hashmod => {
                 for id in trace.targets.ids() {
-                    self.owners.insert(*id, members[(mix(*id) % members.len() as u64) as usize]);
+                    self.owners[*id as usize] = members[(mix(*id) % members.len() as u64) as usize];
                 }
             }
             Rule::Ring => self.by_ring(trace, &members),
@@ -83,38 +85,42 @@ impl Hashed {
     }
 
     fn by_ring(&mut self, trace: &Trace, members: &[usize]) {
-        let same = self.members == members;
+        if self.members != members {
+            self.owners.fill(NOBODY);
+        }
+        let lacking = |id: &&u64| self.owners[**id as usize] == NOBODY;
+        let lacking: Vec<u64> = trace.targets.ids().iter().filter(lacking).copied().collect();
+        if lacking.is_empty() {
+            return;
+        }
         let ring: BTreeMap<u64, usize> = members
             .iter()
             .flat_map(|at| {
                 (0..VIRTUAL_NODES).map(move |node| (mix(((*at as u64 + 1) << 32) | node), *at))
             })
             .collect();
-        for id in trace.targets.ids() {
-            if same && self.owners.contains_key(id) {
-                continue;
-            }
-            let next = ring.range(mix(*id)..).next().or_else(|| ring.iter().next());
+        for id in lacking {
+            let next = ring.range(mix(id)..).next().or_else(|| ring.iter().next());
             if let Some((_, at)) = next {
-                self.owners.insert(*id, *at);
+                self.owners[id as usize] = *at;
             }
         }
     }
 
     fn by_count(&mut self, trace: &Trace, members: &[usize]) {
-        self.owners.retain(|_, at| members.contains(at));
         let mut counts: BTreeMap<usize, usize> = members.iter().map(|at| (*at, 0)).collect();
-        for at in self.owners.values() {
-            *counts.entry(*at).or_default() += 1;
+        let mut lacking = Vec::new();
+        for id in trace.targets.ids() {
+            match counts.get_mut(&self.owners[*id as usize]) {
+                Some(count) => *count += 1,
+                None => lacking.push(*id),
+            }
         }
         let mut emptiest: BTreeSet<(usize, usize)> =
             counts.into_iter().map(|(at, count)| (count, at)).collect();
-        for id in trace.targets.ids() {
-            if self.owners.contains_key(id) {
-                continue;
-            }
+        for id in lacking {
             if let Some((count, at)) = emptiest.pop_first() {
-                self.owners.insert(*id, at);
+                self.owners[id as usize] = at;
                 emptiest.insert((count + 1, at));
             }
         }
@@ -122,16 +128,18 @@ impl Hashed {
 
     /// Each shard takes its list when its time comes.
     fn poll(&mut self, trace: &Trace) {
-        let mut lists: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for (id, at) in &self.owners {
-            lists.entry(*at).or_default().push(*id);
+        let mut lists: Vec<Vec<u64>> = vec![Vec::new(); self.fleet.shards.len()];
+        for id in trace.targets.ids() {
+            if let Some(list) = lists.get_mut(self.owners[*id as usize]) {
+                list.push(*id);
+            }
         }
         for (at, shard) in self.fleet.shards.iter_mut().enumerate() {
             let due = (trace.now / STEP) % (INTERVAL / STEP) == at as i64 % (INTERVAL / STEP);
             if !due || !shard.is_up(trace.now) {
                 continue;
             }
-            let list = lists.remove(&at).unwrap_or_default();
+            let list = std::mem::take(&mut lists[at]);
             let held = Held::new(State::Active);
             shard.held = list.into_iter().map(|id| (id, held)).collect();
         }

@@ -1,7 +1,7 @@
 //! Kvass' coordinator by its rules as they were read: trial scrape, first fit, relief at the limit, hand-over without
 //! confirmation, scale-up by what does not fit, scale-down from the tail after an idle time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use coordinator::plan::{SERIES_PER_SCRAPE, State};
 
@@ -41,14 +41,14 @@ impl Kvass {
 
     /// Not discovered any more, or taken over by another shard.
     fn collect_garbage(&mut self, trace: &Trace, changeable: &[bool]) {
-        let mut normal: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut normal = vec![usize::MAX; trace.ids()];
         let loads = self.fleet.loads(trace);
         for (at, shard) in self.fleet.shards.iter().enumerate().filter(|(at, _)| changeable[*at]) {
             for id in
                 shard.held.iter().filter(|(_, held)| held.state == State::Active).map(|(id, _)| id)
             {
-                let best = normal.entry(*id).or_insert(at);
-                if loads[at] < loads[*best] {
+                let best = &mut normal[*id as usize];
+                if *best == usize::MAX || loads[at] < loads[*best] {
                     *best = at;
                 }
             }
@@ -56,10 +56,11 @@ impl Kvass {
         for (at, shard) in
             self.fleet.shards.iter_mut().enumerate().filter(|(at, _)| changeable[*at])
         {
-            shard.held.retain(|id, _| {
-                let found = trace.targets.get(*id);
+            shard.held.retain(|id| {
+                let found = trace.targets.get(id);
                 let active = found.is_some_and(|target| Some(target.job) != trace.slow_job);
-                active && normal.get(id).is_none_or(|owner| *owner == at)
+                let owner = normal[id as usize];
+                active && (owner == at || owner == usize::MAX)
             });
         }
     }
@@ -93,7 +94,7 @@ impl Kvass {
     }
 
     fn transfer(&mut self, id: u64, load: u64, (from, to): (usize, usize), loads: &mut [u64]) {
-        if let Some(held) = self.fleet.shards[from].held.get_mut(&id) {
+        if let Some(held) = self.fleet.shards[from].held.get_mut(id) {
             held.state = State::Leaving;
         }
         self.fleet.shards[to].held.insert(id, Held::new(State::Active));
@@ -114,14 +115,14 @@ impl Kvass {
 
     fn assign(&mut self, trace: &Trace, changeable: &[bool], loads: &mut [u64]) -> u64 {
         // A dead sidecar's status cannot be read: what it holds is on no shard.
-        let mut held = BTreeSet::new();
+        let mut held = vec![false; trace.ids()];
         for (shard, _) in self.fleet.shards.iter().zip(changeable).filter(|(_, up)| **up) {
-            held.extend(shard.held.keys().copied());
+            shard.held.iter().for_each(|(id, _)| held[*id as usize] = true);
         }
         let mut lacking = 0;
         for (id, target) in trace.targets.iter() {
             let unsized_yet = trace.now - target.born < STEP;
-            if held.contains(&id) || unsized_yet || Some(target.job) == trace.slow_job {
+            if held[id as usize] || unsized_yet || Some(target.job) == trace.slow_job {
                 continue;
             }
             let load = load(trace, id);

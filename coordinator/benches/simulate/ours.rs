@@ -143,7 +143,7 @@ impl Ours {
                 None if shard.is_up(trace.now) => Condition::Ready,
                 None => Condition::Starting { since: shard.born * 1_000 },
             };
-            let holding = |(id, held): (&u64, &Held)| Holding {
+            let holding = |(id, held): &(u64, Held)| Holding {
                 target: *id,
                 job: Arc::clone(
                     trace.targets.get(*id).map_or(&self.jobs[0], |t| &self.jobs[t.job]),

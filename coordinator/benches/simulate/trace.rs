@@ -1,10 +1,11 @@
 //! The life of a cluster in virtual time: what there is to scrape, and what befalls shards and coordinator. Seeded; every
 //! rule lives through the same days.
 
-pub(crate) const STEP: i64 = 10;
+/// The coordinator plans that often.
+pub(crate) const STEP: i64 = 20;
 pub(crate) const DAY: i64 = 86_400;
 /// Every target is scraped that often.
-pub(crate) const INTERVAL: i64 = 30;
+pub(crate) const INTERVAL: i64 = 60;
 
 /// SplitMix64.
 #[derive(Debug, Clone)]

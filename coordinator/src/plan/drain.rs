@@ -16,8 +16,8 @@ impl Planner<'_> {
     pub(super) fn drain(&mut self, budget: &mut Budget, plan: &mut Plan) {
         let wanted = self.bins.len() > self.existing;
         if self.limits.max_idle.is_zero() || !self.limits.scalable || wanted {
-            for bin in &mut self.bins {
-                bin.draining = false;
+            for index in 0..self.bins.len() {
+                self.stop_drain(index, plan);
             }
             return;
         }
@@ -30,7 +30,7 @@ impl Planner<'_> {
         let percent = if was_draining { self.limits.relieve_to } else { self.limits.drain_to };
         let places = if all_ready { self.places_below(from, percent) } else { None };
         let Some(places) = places else {
-            self.bins[from].draining = false;
+            self.stop_drain(from, plan);
             return;
         };
         if !was_draining {
