@@ -116,23 +116,39 @@ fn route_prefix(text: &str) -> String {
     }
 }
 
+fn endpoints(args: &Args) -> Result<EndpointConfig, ConfigError> {
+    Ok(EndpointConfig {
+        addresses: addresses(&args.endpoint, &args.endpoint_strict)?,
+        coordinators: coordinators(&args.endpoint_coordinator)?,
+        coordinator_interval: not_zero(
+            "endpoint.coordinator-interval",
+            args.endpoint_coordinator_interval,
+        )?,
+        coordinator_timeout: COORDINATOR_TIMEOUT,
+        dns_interval: not_zero("store.sd-dns-interval", args.store_sd_dns_interval)?,
+        info_interval: not_zero("endpoint.info-interval", args.endpoint_info_interval)?,
+        info_timeout: not_zero("endpoint.info-timeout", args.endpoint_info_timeout)?,
+    })
+}
+
 impl TryFrom<Args> for Config {
     type Error = ConfigError;
 
     fn try_from(args: Args) -> Result<Self, Self::Error> {
         let flags = flags(&args);
+        let endpoints = endpoints(&args)?;
         let Args {
             http_address,
             http_grace_period,
             grpc_address,
             grpc_grace_period: _,
-            endpoint,
-            endpoint_strict,
-            endpoint_coordinator,
-            endpoint_coordinator_interval,
-            endpoint_info_interval,
-            endpoint_info_timeout,
-            store_sd_dns_interval,
+            endpoint: _,
+            endpoint_strict: _,
+            endpoint_coordinator: _,
+            endpoint_coordinator_interval: _,
+            endpoint_info_interval: _,
+            endpoint_info_timeout: _,
+            store_sd_dns_interval: _,
             store_response_timeout,
             query_timeout,
             query_max_concurrent,
@@ -155,18 +171,6 @@ impl TryFrom<Args> for Config {
             inert,
         } = args;
         let (features, inert_features) = Features::of(&enable_feature);
-        let endpoints = EndpointConfig {
-            addresses: addresses(&endpoint, &endpoint_strict)?,
-            coordinators: coordinators(&endpoint_coordinator)?,
-            coordinator_interval: not_zero(
-                "endpoint.coordinator-interval",
-                endpoint_coordinator_interval,
-            )?,
-            coordinator_timeout: COORDINATOR_TIMEOUT,
-            dns_interval: not_zero("store.sd-dns-interval", store_sd_dns_interval)?,
-            info_interval: not_zero("endpoint.info-interval", endpoint_info_interval)?,
-            info_timeout: not_zero("endpoint.info-timeout", endpoint_info_timeout)?,
-        };
         let query = QueryConfig {
             timeout: not_zero("query.timeout", query_timeout)?,
             max_concurrent: at_least_one("query.max-concurrent", query_max_concurrent)?,
