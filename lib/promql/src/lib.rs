@@ -46,6 +46,7 @@ mod cancel;
 mod engine;
 mod error;
 pub mod parse;
+mod pool;
 pub mod script;
 pub mod storage;
 mod value;
