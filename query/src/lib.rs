@@ -16,6 +16,7 @@ pub mod error;
 pub mod fanout;
 pub mod grpc;
 pub mod metrics;
+mod registers;
 mod serve;
 pub mod source;
 pub mod storage;
