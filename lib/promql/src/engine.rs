@@ -28,6 +28,7 @@ mod info;
 mod join;
 mod memory;
 mod mixed;
+mod newest;
 mod operator;
 mod output;
 mod plan;
