@@ -151,7 +151,7 @@ impl Cycle {
             sizes: HashMap::new(),
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
-            agents: Agents::new(metrics.pushed_bytes.clone()),
+            agents: Agents::new(metrics.pushes.clone()),
             shippers: Shippers::default(),
             tracks: BTreeMap::new(),
             history: History::default(),

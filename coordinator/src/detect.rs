@@ -66,6 +66,19 @@ pub(crate) enum Verdict {
     },
 }
 
+impl Verdict {
+    /// All labels.
+    pub(crate) const LABELS: [&'static str; 2] = ["shard_quarantined", "shard_released"];
+
+    /// A short, stable word: the value of a metric's label.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Quarantined { .. } => "shard_quarantined",
+            Self::Released { .. } => "shard_released",
+        }
+    }
+}
+
 /// What is known of one shard from turn to turn. Times are in milliseconds since the epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Detector {

@@ -33,7 +33,7 @@ pub(crate) struct Found {
 }
 
 /// A target with its job's name, which all targets of the job share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FoundTarget {
     pub(crate) job: Arc<str>,
     pub(crate) target: Arc<Target>,
@@ -49,10 +49,10 @@ impl FoundTarget {
 }
 
 impl Found {
-    /// The same, with the ids that are remembered.
-    pub(crate) fn renamed(&self, memory: &Memory) -> Self {
+    /// The same, with the ids that are remembered; `is_held` knows the ids that some shard holds.
+    pub(crate) fn renamed(&self, memory: &Memory, is_held: impl Fn(u64) -> bool) -> Self {
         let mut targets = self.targets.clone();
-        names::assign(&mut targets, memory, self);
+        names::assign_again(&mut targets, memory, self, is_held);
         Self {
             targets,
             dropped: self.dropped.clone(),

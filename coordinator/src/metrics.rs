@@ -9,7 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::plan::{MoveReport, Reason};
+use crate::detect::Verdict;
+use crate::plan::{Decision, MovePhase, MoveReport, Reason};
 use crate::status::ShardStatus;
 
 type Labels = [(&'static str, String); 1];
@@ -41,8 +42,30 @@ pub(crate) struct Metrics {
     leader: Gauge,
     stopped: Gauges,
     discovery_held: Gauge,
-    /// Sent to shards as assignments.
-    pub(crate) pushed_bytes: Counter,
+    moving: Gauge,
+    config_errors: Gauge,
+    /// Of what is sent to shards.
+    pub(crate) pushes: Pushes,
+}
+
+/// What is sent to shards as assignments. Cloneable.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pushes {
+    pub(crate) bytes: Counter,
+    outcomes: Counters,
+}
+
+impl Pushes {
+    /// The shard has taken it.
+    pub(crate) const APPLIED: &str = "applied";
+    /// The shard knows a newer one: another coordinator leads.
+    pub(crate) const REFUSED_STALE: &str = "refused_stale";
+    /// No answer, or one that makes no sense.
+    pub(crate) const FAILED: &str = "failed";
+
+    pub(crate) fn ended(&self, outcome: &str) {
+        self.outcomes.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
 }
 
 impl Metrics {
@@ -71,10 +94,13 @@ impl Metrics {
                 leader: Gauge::default(),
                 stopped: Family::default(),
                 discovery_held: Gauge::default(),
-                pushed_bytes: Counter::default(),
+                moving: Gauge::default(),
+                config_errors: Gauge::default(),
+                pushes: Pushes::default(),
             };
             metrics.name(registry);
             metrics.name_more(registry);
+            metrics.begin_with_zeros();
             metrics
         })
     }
@@ -154,13 +180,28 @@ impl Metrics {
         registry.register(
             name("pushed_bytes"),
             "Bytes sent to shards as assignments",
-            self.pushed_bytes.clone(),
+            self.pushes.bytes.clone(),
         );
         registry.register(name("epoch"), "The epoch that assignments carry", self.epoch.clone());
     }
 
     fn name_more(&self, registry: &mut Registry) {
         let name = |name: &str| format!("shoal_coordinator_{name}");
+        registry.register(
+            name("pushes"),
+            "Assignments sent to shards, by what became of them",
+            self.pushes.outcomes.clone(),
+        );
+        registry.register(
+            name("moves_under_way"),
+            "Targets between two shards now",
+            self.moving.clone(),
+        );
+        registry.register(
+            name("shard_config_errors"),
+            "Shards whose Prometheus does not run the configuration that it should",
+            self.config_errors.clone(),
+        );
         registry.register(
             name("shard_max_series"),
             "Most series that a shard may hold",
@@ -186,6 +227,23 @@ impl Metrics {
             "Whether this coordinator leads; others serve what they see and assign nothing",
             self.leader.clone(),
         );
+    }
+
+    /// A counter that first shows with its first event hides that one from `increase()`.
+    fn begin_with_zeros(&self) {
+        let outcomes = [Pushes::APPLIED, Pushes::REFUSED_STALE, Pushes::FAILED];
+        let families: [(&Counters, &'static str, &[&str]); 5] = [
+            (&self.moves, "outcome", &MovePhase::LABELS),
+            (&self.decisions, "kind", &Decision::LABELS),
+            (&self.decisions, "kind", &Verdict::LABELS),
+            (&self.trials, "outcome", &["counted", "failed"]),
+            (&self.pushes.outcomes, "outcome", &outcomes),
+        ];
+        for (family, label, values) in families {
+            for value in values {
+                drop(family.get_or_create(&[(label, (*value).to_owned())]));
+            }
+        }
     }
 
     pub(crate) fn phase_took(&self, phase: &str, time: Duration) {
@@ -257,6 +315,9 @@ impl Metrics {
         self.shard_targets.clear();
         self.shard_capacity.clear();
         set(&self.oversize, shown.oversize);
+        set(&self.moving, shown.moving);
+        let broken = shown.shards.iter().filter(|shard| shard.has_config_error);
+        set(&self.config_errors, broken.count());
         set(&self.held_jobs, shown.held_jobs);
         for shard in &shown.shards {
             let label = [("shard", shard.name.clone())];
@@ -286,6 +347,8 @@ pub(crate) struct Shown {
     pub(crate) discovery_errors: usize,
     pub(crate) held_jobs: usize,
     pub(crate) oversize: usize,
+    /// Moves that have begun and not ended.
+    pub(crate) moving: usize,
     pub(crate) epoch: u64,
     /// The label of each reason.
     pub(crate) unassigned: Vec<&'static str>,
@@ -301,4 +364,5 @@ pub(crate) struct ShownShard {
     pub(crate) series: u64,
     pub(crate) capacity: u64,
     pub(crate) targets: usize,
+    pub(crate) has_config_error: bool,
 }

@@ -83,8 +83,10 @@ impl Api {
         Self {
             source,
             engine: promql::Engine::new(promql::EngineOptions {
+                parser: query.features.parser,
+                delayed_name_removal: query.features.delayed_name_removal,
+                use_start_timestamps: query.features.use_start_timestamps,
                 memory: promql::MemoryBudget::new(query.max_memory),
-                ..promql::EngineOptions::default()
             }),
             settings: Arc::new(query),
             flags: Arc::new(flags),
@@ -130,6 +132,12 @@ impl Api {
         let prefix = self.prefix.clone();
         let api = api.with_state(self);
         if prefix.is_empty() { api } else { Router::new().nest(&prefix, api) }
+    }
+
+    /// Reads a query in the language that is served.
+    fn parse(&self, query: &str) -> Result<promql::ast::Expr, ApiError> {
+        promql::parse::parse_with(query, &self.settings.features.parser)
+            .map_err(|error| ApiError::parameter("query", error))
     }
 
     /// Which endpoints a request means, and until when.

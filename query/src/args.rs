@@ -94,6 +94,11 @@ pub struct Args {
     /// Most bytes that the evaluation of all queries together may take; 0 for no bound.
     #[arg(long = "query.max-memory", default_value_t = 8 << 30)]
     pub query_max_memory: u64,
+    /// Parts of PromQL that are off by default: promql-experimental-functions, promql-extended-range-selectors,
+    /// promql-binop-fill-modifiers, promql-delayed-name-removal, use-start-timestamps. Repeatable, or separated by
+    /// commas.
+    #[arg(long = "enable-feature", value_delimiter = ',')]
+    pub enable_feature: Vec<String>,
     /// Prefix of all paths but the probes and /metrics.
     #[arg(long = "web.route-prefix", default_value = "")]
     pub web_route_prefix: String,

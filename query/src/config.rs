@@ -9,6 +9,7 @@ use crate::args::{Args, DeduplicationFunc};
 use crate::dedup::Function;
 use crate::endpoints::resolve::{Address, AddressError};
 use crate::error::ConfigError;
+use crate::features::Features;
 
 /// Settings of a query process.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub flags: Vec<(&'static str, String)>,
     /// Flags that were given and change nothing.
     pub inert_flags: Vec<&'static str>,
+    /// Values of `--enable-feature` that change nothing.
+    pub inert_features: Vec<String>,
 }
 
 /// Where endpoints come from and how they are watched.
@@ -60,6 +63,8 @@ pub struct QueryConfig {
     pub max_memory_per_query: u64,
     /// Bytes that evaluating all queries together may take.
     pub max_memory: u64,
+    /// What is on beside the stable language.
+    pub features: Features,
 }
 
 /// How long a coordinator may take to list its shards.
@@ -111,23 +116,39 @@ fn route_prefix(text: &str) -> String {
     }
 }
 
+fn endpoints(args: &Args) -> Result<EndpointConfig, ConfigError> {
+    Ok(EndpointConfig {
+        addresses: addresses(&args.endpoint, &args.endpoint_strict)?,
+        coordinators: coordinators(&args.endpoint_coordinator)?,
+        coordinator_interval: not_zero(
+            "endpoint.coordinator-interval",
+            args.endpoint_coordinator_interval,
+        )?,
+        coordinator_timeout: COORDINATOR_TIMEOUT,
+        dns_interval: not_zero("store.sd-dns-interval", args.store_sd_dns_interval)?,
+        info_interval: not_zero("endpoint.info-interval", args.endpoint_info_interval)?,
+        info_timeout: not_zero("endpoint.info-timeout", args.endpoint_info_timeout)?,
+    })
+}
+
 impl TryFrom<Args> for Config {
     type Error = ConfigError;
 
     fn try_from(args: Args) -> Result<Self, Self::Error> {
         let flags = flags(&args);
+        let endpoints = endpoints(&args)?;
         let Args {
             http_address,
             http_grace_period,
             grpc_address,
             grpc_grace_period: _,
-            endpoint,
-            endpoint_strict,
-            endpoint_coordinator,
-            endpoint_coordinator_interval,
-            endpoint_info_interval,
-            endpoint_info_timeout,
-            store_sd_dns_interval,
+            endpoint: _,
+            endpoint_strict: _,
+            endpoint_coordinator: _,
+            endpoint_coordinator_interval: _,
+            endpoint_info_interval: _,
+            endpoint_info_timeout: _,
+            store_sd_dns_interval: _,
             store_response_timeout,
             query_timeout,
             query_max_concurrent,
@@ -143,32 +164,19 @@ impl TryFrom<Args> for Config {
             query_max_buffered_bytes,
             query_max_memory_per_query,
             query_max_memory,
+            enable_feature,
             web_route_prefix,
             web_disable_cors,
             query_mode: _,
             inert,
         } = args;
-        let endpoints = EndpointConfig {
-            addresses: addresses(&endpoint, &endpoint_strict)?,
-            coordinators: coordinators(&endpoint_coordinator)?,
-            coordinator_interval: not_zero(
-                "endpoint.coordinator-interval",
-                endpoint_coordinator_interval,
-            )?,
-            coordinator_timeout: COORDINATOR_TIMEOUT,
-            dns_interval: not_zero("store.sd-dns-interval", store_sd_dns_interval)?,
-            info_interval: not_zero("endpoint.info-interval", endpoint_info_interval)?,
-            info_timeout: not_zero("endpoint.info-timeout", endpoint_info_timeout)?,
-        };
+        let (features, inert_features) = Features::of(&enable_feature);
         let query = QueryConfig {
             timeout: not_zero("query.timeout", query_timeout)?,
             max_concurrent: at_least_one("query.max-concurrent", query_max_concurrent)?,
             lookback: not_zero("query.lookback-delta", query_lookback_delta)?,
             replica_labels: query_replica_label,
-            function: match deduplication_func {
-                DeduplicationFunc::Penalty => Function::Penalty,
-                DeduplicationFunc::Chain => Function::Chain,
-            },
+            function: function(deduplication_func),
             partial_response: !no_query_partial_response,
             default_subquery_step: not_zero(
                 "query.default-evaluation-interval",
@@ -180,6 +188,7 @@ impl TryFrom<Args> for Config {
             max_buffered_bytes: at_least_one("query.max-buffered-bytes", query_max_buffered_bytes)?,
             max_memory_per_query: or_unbounded(query_max_memory_per_query),
             max_memory: or_unbounded(query_max_memory),
+            features,
         };
         Ok(Self {
             http_address,
@@ -192,7 +201,15 @@ impl TryFrom<Args> for Config {
             query,
             flags,
             inert_flags: inert.given(),
+            inert_features,
         })
+    }
+}
+
+fn function(wanted: DeduplicationFunc) -> Function {
+    match wanted {
+        DeduplicationFunc::Penalty => Function::Penalty,
+        DeduplicationFunc::Chain => Function::Chain,
     }
 }
 
@@ -213,6 +230,7 @@ fn flags(args: &Args) -> Vec<(&'static str, String)> {
         ("query.max-memory", args.query_max_memory.to_string()),
         ("query.partial-response", (!args.no_query_partial_response).to_string()),
         ("store.response-timeout", duration(args.store_response_timeout)),
+        ("enable-feature", args.enable_feature.join(",")),
     ]
 }
 

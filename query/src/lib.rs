@@ -14,6 +14,7 @@ pub mod dedup;
 pub mod endpoints;
 pub mod error;
 pub mod fanout;
+mod features;
 pub mod grpc;
 pub mod metrics;
 mod serve;
@@ -23,6 +24,7 @@ pub mod warning;
 
 pub use args::Args;
 pub use config::Config;
+pub use features::Features;
 pub use serve::{LocalConfig, serve_blocks};
 
 use std::net::SocketAddr;
@@ -49,6 +51,9 @@ pub struct Running {
 pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     for flag in &config.inert_flags {
         tracing::warn!(flag, "flag is accepted but has no effect");
+    }
+    for feature in &config.inert_features {
+        tracing::warn!(feature, "feature is unknown or has no effect");
     }
     let metrics = ctx.metrics.register(metrics::Metrics::register);
     let endpoints = endpoints::Endpoints::spawn(&config.endpoints, &metrics, &ctx)

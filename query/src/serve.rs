@@ -10,6 +10,7 @@ use crate::api::{Api, Setup};
 use crate::blocks::Blocks;
 use crate::config::QueryConfig;
 use crate::dedup::Function;
+use crate::features::Features;
 use crate::metrics::Metrics;
 use crate::source::Source;
 
@@ -31,12 +32,21 @@ pub struct LocalConfig {
     pub lookback: Duration,
     /// Most samples that a query may hold.
     pub max_samples: u64,
+    /// What is on beside the stable language.
+    pub features: Features,
 }
 
 /// Opens the blocks and serves them; gives the address.
 pub async fn serve_blocks(config: LocalConfig, ctx: &svc::Context) -> anyhow::Result<SocketAddr> {
-    let LocalConfig { folder, http_address, timeout, max_concurrent, lookback, max_samples } =
-        config;
+    let LocalConfig {
+        folder,
+        http_address,
+        timeout,
+        max_concurrent,
+        lookback,
+        max_samples,
+        features,
+    } = config;
     let open = {
         let folder = folder.clone();
         tokio::task::spawn_blocking(move || Blocks::open(&folder))
@@ -59,6 +69,7 @@ pub async fn serve_blocks(config: LocalConfig, ctx: &svc::Context) -> anyhow::Re
             max_buffered_bytes: usize::MAX,
             max_memory_per_query: u64::MAX,
             max_memory: u64::MAX,
+            features,
         },
         flags: vec![
             ("tsdb.path", folder.display().to_string()),

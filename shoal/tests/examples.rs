@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +43,60 @@ fn prometheus_configurations_are_read_without_unknown_fields() {
 #[test]
 fn alert_rules_are_valid() {
     testkit::promtool(["check", "rules", &examples().join("alerts.yml").to_string_lossy()]);
+}
+
+#[test]
+fn alerts_are_quiet_when_all_is_well_and_speak_when_it_is_not() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/alerts_test.yml");
+    testkit::promtool(["test", "rules", &cases.to_string_lossy()]);
+}
+
+#[test]
+fn alerts_are_read_by_our_parser_and_rest_on_documented_metrics() {
+    let documented = documented_metrics();
+    let text = fs::read_to_string(examples().join("alerts.yml")).unwrap();
+    let expressions: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    assert_eq!(expressions.len(), text.matches("- alert: ").count());
+    for expression in expressions {
+        let parsed =
+            promql::parse(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+        let mut names = Vec::new();
+        selected(&promql::describe(&parsed), &mut names);
+        assert!(!names.is_empty(), "{expression}");
+        for name in names {
+            assert!(documented.contains(&name), "{expression}: {name} is not in docs/metrics.md");
+        }
+    }
+}
+
+/// Full names of docs/metrics.md's table, with the series of histograms.
+fn documented_metrics() -> BTreeSet<String> {
+    let text = fs::read_to_string(examples().join("../docs/metrics.md")).unwrap();
+    let (_, table) = text.split_once("| --- | --- | --- |\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with("| `"));
+    let mut names = BTreeSet::new();
+    for row in rows {
+        let first = row.split('|').nth(1).unwrap();
+        for name in first.split('`').skip(1).step_by(2) {
+            names.insert(format!("shoal_coordinator_{name}"));
+            if row.contains("(histogram)") {
+                for part in ["bucket", "count", "sum"] {
+                    names.insert(format!("shoal_coordinator_{name}_{part}"));
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Names of all selectors.
+fn selected(node: &promql::ast::Node, names: &mut Vec<String>) {
+    if node.kind.ends_with("Selector") {
+        let name = node.fields.iter().find(|(field, _)| *field == "name");
+        names.push(name.unwrap().1.clone());
+    }
+    node.children.iter().for_each(|child| selected(child, names));
 }
 
 #[test]

@@ -244,6 +244,7 @@ impl Cycle {
             missing,
             held_jobs: seen.held_jobs.len(),
             oversize: plan.oversize.len(),
+            moving: if self.term.is_some() { plan.history.moves.len() } else { 0 },
             discovery_errors: self.found.errors.values().map(Vec::len).sum(),
             epoch: self.leadership.holder().map_or(0, |holder| holder.epoch),
             unassigned: plan.unassigned.iter().map(|refused| refused.reason.label()).collect(),
@@ -256,10 +257,16 @@ impl Cycle {
                     series: shard.series,
                     capacity: shard.max_series,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
+                    has_config_error: has_config_error(shard.report.as_deref()),
                 })
                 .collect(),
         });
     }
+}
+
+fn has_config_error(report: Option<&ReportResponse>) -> bool {
+    let engine = report.and_then(|report| report.engine.as_ref());
+    engine.is_some_and(|engine| !engine.config_error.is_empty())
 }
 
 fn engine_word(condition: Condition, current: Option<&ReportResponse>) -> &'static str {

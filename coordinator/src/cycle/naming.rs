@@ -51,7 +51,7 @@ impl Cycle {
                 .collect();
             let settled = self.found.targets.iter().filter(|found| held.contains(&found.target.id));
             let memory = Memory::of(&self.config, settled, &news);
-            self.found = Arc::new(self.found.renamed(&memory));
+            self.found = Arc::new(self.found.renamed(&memory, |id| held.contains(&id)));
             self.naming.waiting.extend(news);
             self.forget_names();
         }

@@ -9,7 +9,7 @@ use crate::detect::Verdict;
 use crate::events::Events;
 use crate::found::{Found, FoundTarget};
 use crate::metrics::Metrics;
-use crate::plan::{Condition, MovePhase, Plan, ShardId};
+use crate::plan::{Condition, MovePhase, Plan, Reason, ShardId};
 
 /// More than that of one kind at once are told as a number.
 const EACH: usize = 20;
@@ -22,6 +22,8 @@ pub(super) struct Teller {
     /// What the last plan has said, so that what lasts is told once.
     decided: BTreeSet<String>,
     placed: HashSet<(u64, ShardId)>,
+    /// Why targets are not scraped, of what does not pass by itself.
+    refused: BTreeSet<&'static str>,
     guessed: HashSet<u64>,
 }
 
@@ -32,6 +34,7 @@ impl Teller {
             metrics,
             decided: BTreeSet::new(),
             placed: HashSet::new(),
+            refused: BTreeSet::new(),
             guessed: HashSet::new(),
         }
     }
@@ -120,21 +123,19 @@ impl Teller {
     }
 
     pub(super) fn tell_verdict(&self, shard: ShardId, verdict: Verdict) {
-        let (kind, message) = match verdict {
+        let kind = verdict.label();
+        let message = match verdict {
             Verdict::Quarantined { restarts, within } => {
                 let seconds = within.as_secs();
                 warn!(%shard, restarts, within_seconds = seconds, "shard is in quarantine");
-                let message = format!(
+                format!(
                     "shard {shard} is in quarantine: its Prometheus started {restarts} times within {seconds} s"
-                );
-                ("shard_quarantined", message)
+                )
             }
             Verdict::Released { stable } => {
                 let seconds = stable / 1000;
                 info!(%shard, stable_seconds = seconds, "shard is out of quarantine");
-                let message =
-                    format!("shard {shard} is out of quarantine: it was stable for {seconds} s");
-                ("shard_released", message)
+                format!("shard {shard} is out of quarantine: it was stable for {seconds} s")
             }
         };
         self.metrics.decided(kind);
@@ -144,6 +145,7 @@ impl Teller {
     /// Placements, moves and decisions.
     pub(super) fn tell(&mut self, plan: &Plan, found: &Found, reports: &Reports) {
         self.tell_placed(plan, found, reports);
+        self.tell_refused(plan, found);
         self.tell_moves(plan, found);
         if !plan.removed.is_empty() {
             info!(targets = plan.removed.len(), "targets that are gone are taken off their shards");
@@ -171,8 +173,15 @@ impl Teller {
             plan.placed.iter().filter(|(_, shard, _)| handed_over(shard)).collect();
         let told = |placed: &&&(u64, ShardId, u64)| self.placed.contains(&(placed.0, placed.1));
         let new: Vec<_> = placed.iter().filter(|placed| !told(placed)).copied().collect();
-        for (target, shard, load) in &new {
-            info!(target = name(found, *target), %shard, load, "target assigned");
+        // The first start of a large system is no reason for a million lines.
+        if new.len() > EACH {
+            let load: u64 = new.iter().map(|(_, _, load)| load).sum();
+            let shards: BTreeSet<ShardId> = new.iter().map(|(_, shard, _)| *shard).collect();
+            info!(targets = new.len(), load, shards = shards.len(), "targets assigned");
+        } else {
+            for (target, shard, load) in &new {
+                info!(url = name(found, *target), %shard, load, "target assigned");
+            }
         }
         self.each("target_assigned", &new, |(target, shard, load)| {
             format!("assigned {} ({load} series) to shard {shard}", name(found, *target))
@@ -180,18 +189,41 @@ impl Teller {
         self.placed = placed.iter().map(|(target, shard, _)| (*target, *shard)).collect();
     }
 
+    /// Targets that nobody scrapes until something changes: told when the first of a kind comes and the last one goes.
+    fn tell_refused(&mut self, plan: &Plan, found: &Found) {
+        for label in Reason::LASTING {
+            let mut same = plan.unassigned.iter().filter(|refused| refused.reason.label() == label);
+            let first = same.next();
+            let is_new = first.is_some() && self.refused.insert(label);
+            match first {
+                Some(first) if is_new => {
+                    let targets = 1 + same.count();
+                    let (example, why) = (name(found, first.target), &first.reason);
+                    warn!(reason = label, targets, example, detail = %why, "targets are not scraped");
+                    let message = format!("{targets} targets are not scraped, {example}: {why}");
+                    self.events.tell("not_scraped", message);
+                }
+                None if self.refused.remove(label) => {
+                    info!(reason = label, targets = 0, "all targets have a place again");
+                    self.events.tell("scraped_again", format!("no target waits: {label}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn tell_moves(&self, plan: &Plan, found: &Found) {
         for report in &plan.moves {
             self.metrics.moved(report);
-            let (target, from, to) = (name(found, report.target), report.from, report.to);
+            let (url, from, to) = (name(found, report.target), report.from, report.to);
             let (phase, load) = (report.phase.label(), report.load);
             if matches!(report.phase, MovePhase::RolledBack { .. }) {
-                warn!(target, %from, %to, load, detail = %report, "move rolled back");
+                warn!(url, %from, %to, load, detail = %report, "move rolled back");
             } else {
-                info!(target, %from, %to, load, phase, detail = %report, "target moves");
+                info!(url, %from, %to, load, phase, detail = %report, "target moves");
             }
         }
-        for phase in ["begun", "finished", "rolled_back", "evacuated", "deduplicated"] {
+        for phase in MovePhase::LABELS {
             let same = plan.moves.iter().filter(|report| report.phase.label() == phase);
             let same: Vec<_> = same.collect();
             let kind = kind_of(phase);

@@ -16,7 +16,7 @@ pub enum Reason {
     /// It has a place on a shard that does not answer yet.
     AwaitingAgent { shard: ShardId, load: u64 },
     /// Its owner is lost and there is no place for it (or the rate of evacuations is reached).
-    OwnerLost { shard: ShardId },
+    OwnerLost { shard: ShardId, load: u64 },
     /// Nothing has room and no shard can be added.
     NoRoom { load: u64, largest_free: u64, shards: usize },
     /// It alone exceeds a shard's capacity, and there is no empty shard for it.
@@ -48,6 +48,9 @@ impl Reason {
         "no_room",
         "oversize",
     ];
+
+    /// Labels of reasons that do not pass by themselves.
+    pub const LASTING: [&'static str; 3] = ["owner_lost", "no_room", "oversize"];
 }
 
 impl fmt::Display for Reason {
@@ -63,10 +66,10 @@ impl fmt::Display for Reason {
             Self::AwaitingAgent { shard, load } => {
                 write!(f, "shard {shard}, which has room for its {load} series, is not reachable")
             }
-            Self::OwnerLost { shard } => {
+            Self::OwnerLost { shard, load } => {
                 write!(
                     f,
-                    "its shard {shard} is lost and its evacuation waits for a place or its turn"
+                    "its shard {shard} is lost, and its {load} series wait for a place or their turn"
                 )
             }
             Self::NoRoom { load, largest_free, shards } => write!(
@@ -143,6 +146,10 @@ pub enum MovePhase {
 }
 
 impl MovePhase {
+    /// All labels.
+    pub const LABELS: [&'static str; 5] =
+        ["begun", "finished", "rolled_back", "evacuated", "deduplicated"];
+
     /// A short, stable word: the value of a metric's label.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -199,12 +206,14 @@ pub enum Decision {
     ScaleDown { group: u32, from: u32, to: u32, idle_seconds: u64 },
     /// The highest shard's load fits into the others.
     DrainBegun { shard: ShardId, load: u64, room: u64 },
-    /// What was being emptied is needed again.
-    DrainStopped { shard: ShardId },
+    /// What was being emptied is needed again, or the others have no more room for what it holds.
+    DrainStopped { shard: ShardId, load: u64, room: u64 },
     /// A shard holds too much, and nothing can be done about it.
     Overloaded { shard: ShardId, load: u64, capacity: u64 },
     /// A shard has been in trouble for longer than the grace time.
     Lost { shard: ShardId, targets: usize, load: u64 },
+    /// Most shards of a group do not answer at all: they keep their targets for longer than one of them would.
+    CutOff { group: u32, silent: usize, shards: usize },
     /// A shard is in quarantine: its load moves to others.
     Spread { shard: ShardId, targets: usize, load: u64 },
     /// A shard has been empty for long enough, and now puts all of its data into the bucket.
@@ -212,6 +221,18 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// All labels.
+    pub const LABELS: [&'static str; 8] = [
+        "scale_up",
+        "scale_down",
+        "drain_begun",
+        "drain_stopped",
+        "overloaded",
+        "lost",
+        "spread",
+        "ship",
+    ];
+
     /// A short, stable word.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -222,6 +243,7 @@ impl Decision {
             Self::DrainStopped { .. } => "drain_stopped",
             Self::Overloaded { .. } => "overloaded",
             Self::Lost { .. } => "lost",
+            Self::CutOff { .. } => "cut_off",
             Self::Spread { .. } => "spread",
             Self::Ship { .. } => "ship",
         }
@@ -256,9 +278,10 @@ impl fmt::Display for Decision {
                     "drain shard {shard}: its {load} series fit into the {room} free on the others"
                 )
             }
-            Self::DrainStopped { shard } => {
-                write!(f, "shard {shard} is no longer drained: its room is needed")
-            }
+            Self::DrainStopped { shard, load, room } => write!(
+                f,
+                "shard {shard} is no longer drained: it has {load} series, and {room} are free on the others"
+            ),
             Self::Overloaded { shard, load, capacity } => write!(
                 f,
                 "shard {shard} holds {load} series, {capacity} at most are allowed, and nothing can be moved off it"
@@ -266,6 +289,11 @@ impl fmt::Display for Decision {
             Self::Lost { shard, targets, load } => write!(
                 f,
                 "shard {shard} is lost: its {targets} targets with {load} series move to others"
+            ),
+            Self::CutOff { group, silent, shards } => write!(
+                f,
+                "group {group} may be cut off from the coordinator: {silent} of its {shards} shards do not answer at \
+                 all, and keep their targets for now"
             ),
             Self::Spread { shard, targets, load } => write!(
                 f,

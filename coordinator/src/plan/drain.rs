@@ -20,8 +20,8 @@ impl Planner<'_> {
     pub(super) fn drain(&mut self, budget: &mut Budget, plan: &mut Plan) {
         let wanted = self.bins.len() > self.existing;
         if self.limits.max_idle.is_zero() || !self.limits.scalable || wanted {
-            for bin in &mut self.bins {
-                bin.draining = false;
+            for index in 0..self.bins.len() {
+                self.stop_drain(index, plan);
             }
             return;
         }
@@ -41,7 +41,7 @@ impl Planner<'_> {
         let fits = all_ready && self.fits_below(from, percent);
         let places = if fits { self.places_below(from) } else { None };
         let Some(places) = places else {
-            self.bins[from].draining = false;
+            self.stop_drain(from, plan);
             return;
         };
         if !was_draining {

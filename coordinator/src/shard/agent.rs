@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
 use prost::Message;
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_client::CoordinationClient;
@@ -22,6 +21,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use super::{believe, probe};
 use crate::Error;
 use crate::detect::Engine;
+use crate::metrics::Pushes;
 use crate::plan::ShardId;
 use crate::shard::push::Push;
 
@@ -116,14 +116,13 @@ pub(crate) struct Agents {
     /// For what is asked of Prometheus itself; made with the first agent.
     http: Option<reqwest::Client>,
     tasks: JoinSet<()>,
-    /// What was sent as assignments.
-    pushed_bytes: Counter,
+    pushes: Pushes,
 }
 
 impl Agents {
-    /// None yet; `pushed_bytes` is to count what is sent as assignments.
-    pub(crate) fn new(pushed_bytes: Counter) -> Self {
-        Self { pushed_bytes, ..Self::default() }
+    /// None yet; `pushes` is to count what is sent as assignments.
+    pub(crate) fn new(pushes: Pushes) -> Self {
+        Self { pushes, ..Self::default() }
     }
 
     /// Starts the agent of a shard, anew when its address has changed. Whether it was.
@@ -155,8 +154,8 @@ impl Agents {
         let prometheus = prometheus.map(str::to_owned);
         let (commands, received) = watch::channel(Command { prometheus, ..Command::default() });
         let (shown, view) = watch::channel(View::default());
-        let pushed_bytes = self.pushed_bytes.clone();
-        let worker = Worker { client, http, timeout, pushed_bytes, received, shown };
+        let pushes = self.pushes.clone();
+        let worker = Worker { client, http, timeout, pushes, received, shown };
         self.tasks.spawn(worker.run().instrument(info_span!("agent", %shard)));
         let agent = Agent { address: address.to_owned(), commands, view };
         self.by_shard.insert(shard, agent);
@@ -209,7 +208,7 @@ struct Worker {
     client: CoordinationClient<Channel>,
     http: reqwest::Client,
     timeout: Duration,
-    pushed_bytes: Counter,
+    pushes: Pushes,
     received: watch::Receiver<Command>,
     shown: watch::Sender<View>,
 }
@@ -270,8 +269,18 @@ impl Worker {
     async fn assign(&mut self, push: &Arc<Push>) {
         self.shown.send_modify(|view| view.pushing = true);
         let outcome = self.send(push).await;
-        if let Err(error) = &outcome {
-            warn!(error, version = push.version, "shard did not take its targets");
+        self.pushes.ended(match &outcome {
+            Ok(()) => Pushes::APPLIED,
+            Err(failed) => failed.outcome,
+        });
+        if let Err(failed) = &outcome {
+            let Failed { error, .. } = failed;
+            warn!(
+                error,
+                epoch = push.epoch,
+                version = push.version,
+                "shard did not take its targets"
+            );
         }
         self.shown.send_modify(|view| {
             view.pushing = false;
@@ -279,11 +288,11 @@ impl Worker {
             if outcome.is_ok() {
                 view.applied = Some((view.good_round, Arc::clone(push)));
             }
-            view.push_error = outcome.err();
+            view.push_error = outcome.err().map(|failed| failed.error);
         });
     }
 
-    async fn send(&mut self, push: &Push) -> Result<(), String> {
+    async fn send(&mut self, push: &Push) -> Result<(), Failed> {
         let (mut with_config, mut whole) = (push.with_config, false);
         let mut response = self.call(push, with_config, whole).await?;
         for _ in 0..RETRIES {
@@ -295,20 +304,24 @@ impl Worker {
             response = self.call(push, with_config, whole).await?;
         }
         let digest = push.digest();
-        match response.outcome() {
+        let error = match response.outcome() {
             Outcome::Applied | Outcome::Unchanged if ![0, digest].contains(&response.digest) => {
-                Err("it says that it took other targets than it was sent".to_owned())
+                "it says that it took other targets than it was sent"
             }
-            Outcome::Applied | Outcome::Unchanged => Ok(()),
-            Outcome::RefusedStale => Err(format!(
-                "it refused epoch {} version {}: it has epoch {} version {}",
-                push.epoch, push.version, response.epoch, response.version
-            )),
-            Outcome::NeedConfig => Err("it asked again for the configuration it was sent".into()),
-            Outcome::NeedWhole => Err("it asked again for everything it was sent".into()),
-            Outcome::PartTaken => Err("it waits for parts that there are not".into()),
-            Outcome::Unspecified => Err("it answered with no outcome".into()),
-        }
+            Outcome::Applied | Outcome::Unchanged => return Ok(()),
+            Outcome::RefusedStale => {
+                let error = format!(
+                    "it refused epoch {} version {}: it has epoch {} version {}",
+                    push.epoch, push.version, response.epoch, response.version
+                );
+                return Err(Failed { outcome: Pushes::REFUSED_STALE, error });
+            }
+            Outcome::NeedConfig => "it asked again for the configuration it was sent",
+            Outcome::NeedWhole => "it asked again for everything it was sent",
+            Outcome::PartTaken => "it waits for parts that there are not",
+            Outcome::Unspecified => "it answered with no outcome",
+        };
+        Err(error.to_owned().into())
     }
 
     /// Sends a push, and returns the answer to its last message, or to the first one that ended it.
@@ -320,7 +333,7 @@ impl Worker {
     ) -> Result<AssignResponse, String> {
         let mut last = AssignResponse::default();
         for message in push.messages(with_config, whole) {
-            self.pushed_bytes.inc_by(message.encoded_len() as u64);
+            self.pushes.bytes.inc_by(message.encoded_len() as u64);
             let request = Request::new(message);
             let answer = tokio::time::timeout(self.timeout, self.client.assign(request)).await;
             let answer = answer.unwrap_or_else(|_| Err(self.late()));
@@ -334,6 +347,19 @@ impl Worker {
 
     fn late(&self) -> Status {
         Status::deadline_exceeded(format!("no answer within {:?}", self.timeout))
+    }
+}
+
+/// Why a push did not end well.
+struct Failed {
+    /// One of those of [`Pushes`].
+    outcome: &'static str,
+    error: String,
+}
+
+impl From<String> for Failed {
+    fn from(error: String) -> Self {
+        Self { outcome: Pushes::FAILED, error }
     }
 }
 

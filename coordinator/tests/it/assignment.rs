@@ -124,13 +124,13 @@ async fn a_move_to_a_shard_that_cannot_scrape_the_target_is_rolled_back() {
 }
 
 #[tokio::test]
-async fn two_replica_groups_hold_every_target_at_equal_places() {
+async fn two_replica_groups_hold_every_target_on_different_ordinals() {
     let world = World::new(4, &[100; 4]).await;
     world.write_shards(4, 2);
     let coordinator = world.coordinator(&["--shard.max-series=250"]).await;
     eventually(PATIENCE, "both groups hold everything", async || {
         let held = |i: usize| world.sidecars[i].holds();
-        !held(0).is_empty() && !held(1).is_empty() && held(0) == held(2) && held(1) == held(3)
+        !held(0).is_empty() && !held(1).is_empty() && held(0) == held(3) && held(1) == held(2)
     })
     .await;
     coordinator.stop().await;

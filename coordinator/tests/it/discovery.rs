@@ -1,5 +1,7 @@
 //! Discovery that is down, slow or half empty, above all just after a restart.
 
+use std::time::Duration;
+
 use testkit::eventually;
 use testkit::target::Target;
 
@@ -84,6 +86,31 @@ async fn a_restart_beside_a_broken_or_half_empty_discovery_drops_nothing() {
     })
     .await;
     assert_eq!(world.owners(), owners);
+    coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_beside_a_discovery_that_does_not_answer_yet_drops_nothing() {
+    let (world, server) = world_with_http_sd().await;
+    let coordinator = world.coordinator(&[]).await;
+    eventually(PATIENCE, "every target has an owner", async || world.all_owned()).await;
+    coordinator.stop().await;
+    let (owners, epoch) = (world.owners(), world.sidecars[0].shard.lock().epoch);
+
+    server.set_delay(Duration::from_secs(600));
+    let coordinator = world.coordinator(&[]).await;
+    taken_over(&world, epoch).await;
+    eventually(PATIENCE, "the job is held", async || {
+        let job = coordinator.data("/api/v1/jobs").await["jobs"][0].clone();
+        job["held"] == true && coordinator.metric("shoal_coordinator_held_jobs").await > 0.5
+    })
+    .await;
+    // Turns go by, and the shards are handed what they hold.
+    let turns = async || coordinator.metric("shoal_coordinator_cycle_duration_seconds_count").await;
+    let before = turns().await;
+    eventually(PATIENCE, "some turns", async || turns().await > before + 5.0).await;
+    assert_eq!((world.owners(), held(&world)), (owners, 12));
+    assert_eq!(coordinator.data("/api/v1/plan").await["turns"][0]["removedCount"], 0);
     coordinator.stop().await;
 }
 

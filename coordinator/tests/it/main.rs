@@ -11,6 +11,7 @@ mod faults;
 mod identity;
 mod isolation;
 mod leader;
+mod logs;
 mod reload;
 mod seeing;
 mod stop_scrape;

@@ -75,7 +75,7 @@ impl World {
     /// The first `count` sidecars, in so many replica groups of equal size.
     pub(crate) fn write_shards(&self, count: usize, groups: usize) {
         let mut text = "replicas:\n".to_owned();
-        for group in self.sidecars[..count].chunks(count / groups) {
+        for group in self.sidecars[..count].chunks((count / groups).max(1)) {
             text.push_str("  - shards:\n");
             for sidecar in group {
                 writeln!(text, "      - scraperSidecar: {}", sidecar.address).unwrap();

@@ -33,7 +33,8 @@ pub struct SelectRequest {
     pub hints: Hints,
 }
 
-/// What a source may use to send less. Same meaning as Prometheus' `storage.SelectHints`.
+/// What a source may use to send less. Same meaning as Prometheus' `SelectHints`
+/// (storage/interface.go).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hints {
     /// Step of the query in milliseconds; 0 for an instant query.
@@ -50,7 +51,11 @@ pub struct Hints {
 
 /// Series in ascending order of labels, each label set once.
 pub trait SeriesSet: Send {
-    /// The next series; `None` at the end. After an error the engine asks no more.
+    /// The next series; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the rest from being read. It ends the query; the engine asks no more.
     fn next(&mut self) -> Result<Option<SeriesData>, StorageError>;
 
     /// What the user should know about the answer; complete once `next` gave `None`.

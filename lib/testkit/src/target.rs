@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -18,6 +18,7 @@ const REMEMBERED_REQUESTS: usize = 10_000;
 /// One scrape, as it arrived.
 #[derive(Debug, Clone)]
 pub struct Scrape {
+    pub at: Instant,
     pub path: String,
     /// Decoded; of repeated parameters the last.
     pub query: HashMap<String, String>,
@@ -101,6 +102,7 @@ impl Drop for Target {
 
 async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Response {
     let scrape = Scrape {
+        at: Instant::now(),
         path: request.uri().path().to_owned(),
         query: query_of(&request),
         headers: request.headers().clone(),

@@ -133,7 +133,7 @@ pub(super) async fn outcome(
     check_accepted(params)?;
     let query = params.get("query").unwrap_or_default().to_owned();
     // Before waiting for the gate: a mistake needs no turn.
-    promql::parse(&query).map_err(|error| ApiError::parameter("query", error))?;
+    api.parse(&query)?;
     let scope = api.scope(params)?;
     let flag = CancelFlag::with_deadline(scope.deadline.into_std());
     let options = QueryOptions {
@@ -176,13 +176,11 @@ pub(super) fn options(params: &Params, api: &Api) -> Result<QueryOptions, ApiErr
     })
 }
 
+/// As upstream takes it, none means the default (promql/engine.go, `newRangeQuery`).
 pub(super) fn lookback(params: &Params, api: &Api) -> Result<Duration, ApiError> {
     match params.duration("lookback_delta")? {
-        Some(lookback) if lookback.is_zero() => {
-            Err(ApiError::parameter("lookback_delta", "must be positive"))
-        }
-        Some(lookback) => Ok(lookback),
-        None => Ok(api.settings.lookback),
+        Some(lookback) if !lookback.is_zero() => Ok(lookback),
+        Some(_) | None => Ok(api.settings.lookback),
     }
 }
 

@@ -56,13 +56,12 @@ pub(super) async fn alerts() -> Answer {
 }
 
 /// No source of exemplars yet; the parameters are checked as they will be.
-pub(super) async fn exemplars(params: Params) -> Result<Answer, ApiError> {
+pub(super) async fn exemplars(State(api): State<Api>, params: Params) -> Result<Answer, ApiError> {
     let (start, end) = (params.required_time("start")?, params.required_time("end")?);
     if end < start {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    let query = params.get("query").unwrap_or_default();
-    promql::parse(query).map_err(|error| ApiError::parameter("query", error))?;
+    api.parse(params.get("query").unwrap_or_default())?;
     Ok(Answer::of(&json!([])))
 }
 

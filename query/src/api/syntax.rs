@@ -1,5 +1,6 @@
 //! `/api/v1/parse_query` and `/api/v1/format_query`: how a query was understood.
 
+use axum::extract::State;
 use model::{MatchType, Matcher};
 use promql::ast::{
     Aggregate, At, Binary, Border, Call, Cardinality, Expr, Length, LengthExpr, Matching,
@@ -7,23 +8,23 @@ use promql::ast::{
 };
 use serde_json::{Value, json};
 
+use super::Api;
 use super::json::Json;
 use super::params::Params;
 use super::respond::{Answer, ApiError};
 
-fn parsed(params: &Params) -> Result<Expr, ApiError> {
-    let query = params.get("query").unwrap_or_default();
-    promql::parse(query).map_err(|error| ApiError::parameter("query", error))
+fn parsed(api: &Api, params: &Params) -> Result<Expr, ApiError> {
+    api.parse(params.get("query").unwrap_or_default())
 }
 
 /// The tree of a query, in the shape of Prometheus (web/api/v1/translate_ast.go).
-pub(super) async fn parse(params: Params) -> Result<Answer, ApiError> {
-    Ok(Answer::of(&tree(&parsed(&params)?)))
+pub(super) async fn parse(State(api): State<Api>, params: Params) -> Result<Answer, ApiError> {
+    Ok(Answer::of(&tree(&parsed(&api, &params)?)))
 }
 
 /// A query in Prometheus' style, over several lines when it is long.
-pub(super) async fn format(params: Params) -> Result<Answer, ApiError> {
-    Ok(Answer::of(&json!(promql::pretty(&parsed(&params)?))))
+pub(super) async fn format(State(api): State<Api>, params: Params) -> Result<Answer, ApiError> {
+    Ok(Answer::of(&json!(promql::pretty(&parsed(&api, &params)?))))
 }
 
 fn tree(expr: &Expr) -> Value {

@@ -42,8 +42,7 @@ pub fn queries(seed: u64, count: usize) -> Vec<Query> {
     let mut random = Random::new(seed);
     let mut seen = HashSet::new();
     let mut queries = Vec::new();
-    let mut add = |random: &mut Random, text: String, only_instant: bool| {
-        let when = if only_instant || random.chance(45) { instant(random) } else { range(random) };
+    let mut add = |text: String, when: When| {
         let query = Query { text, when };
         if seen.insert(query.clone()) {
             queries.push(query);
@@ -51,16 +50,25 @@ pub fn queries(seed: u64, count: usize) -> Vec<Query> {
         seen.len()
     };
     for text in systematic::texts() {
-        let ordered = text.starts_with("sort");
-        add(&mut random, text, ordered);
+        // A range has an order of its own.
+        let when = if text.starts_with("sort") { instant(&mut random) } else { any(&mut random) };
+        add(text, when);
+    }
+    for text in systematic::of_scalars() {
+        add(text.clone(), instant(&mut random));
+        add(text, range(&mut random));
     }
     loop {
         let depth = 2 + random.below(3) as u32;
         let text = Composer::new(&mut random).any(depth);
-        if add(&mut random, text, false) >= count {
+        if add(text, any(&mut random)) >= count {
             return queries;
         }
     }
+}
+
+fn any(random: &mut Random) -> When {
+    if random.chance(45) { instant(random) } else { range(random) }
 }
 
 /// Times of queries end in 7 ms or, in subqueries, 0 ms; those of samples in 3 ms.

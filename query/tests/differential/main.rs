@@ -8,6 +8,7 @@
 mod answer;
 mod ask;
 mod block;
+mod coverage;
 mod data;
 mod generate;
 mod narrow;
@@ -44,6 +45,7 @@ async fn thousands_of_generated_queries_answer_like_prometheus() {
     let seed = number("SHOAL_DIFFERENTIAL_SEED", 1);
     let count = number("SHOAL_DIFFERENTIAL_QUERIES", 4500) as usize;
     let queries = generate::queries(seed, count);
+    coverage::check(&theirs, &queries).await;
     let mut tally = Tally::default();
     for query in &queries {
         let answers = (ours.ask(query), theirs.ask(query).await);

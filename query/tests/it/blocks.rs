@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use model::Labels;
-use query::{LocalConfig, serve_blocks};
+use query::{Features, LocalConfig, serve_blocks};
 use tsdb::block::BlockWriter;
 
 type Series<'a> = (&'a [(&'a str, &'a str)], Vec<(i64, f64)>);
@@ -41,6 +41,7 @@ impl Served {
             max_concurrent: 2,
             lookback: Duration::from_secs(300),
             max_samples: 1_000_000,
+            features: Features::default(),
         };
         let ctx = svc::Context::new();
         let address = serve_blocks(config, &ctx).await.unwrap();

@@ -248,6 +248,46 @@ async fn queries_are_formatted_and_explained_as_trees() {
 }
 
 #[tokio::test]
+async fn experimental_parts_are_off_until_their_feature_is_named() {
+    let queries =
+        ["limitk(1, m)", "m + fill(0) m", "increase(m[5m] anchored)", "mad_over_time(m[5m])"];
+    let paths = ["query", "query_explain", "format_query", "parse_query"];
+    let (server, _store) = one_series().await;
+    for (query, path) in queries.into_iter().flat_map(|query| paths.map(|path| (query, path))) {
+        let path = format!("/api/v1/{path}");
+        let reply = server.get(&path, &[("query", query), ("time", "300")]).await;
+        let error = reply.json()["error"].as_str().unwrap().to_owned();
+        assert!(reply.status == 400 && error.contains("enabled"), "{path} {query}: {error}");
+    }
+    let (address, _store) = Fake::new(&[]).series(&[("__name__", "m")], &[(0, 1.0)]).serve().await;
+    let names = "promql-experimental-functions,promql-extended-range-selectors";
+    let flags = [
+        &format!("--enable-feature={names}"),
+        "--enable-feature=promql-binop-fill-modifiers,no-such-feature",
+        "--enable-feature=promql-delayed-name-removal",
+    ];
+    let server = Server::over(&[address], &flags).await;
+    for (query, path) in queries.into_iter().flat_map(|query| paths.map(|path| (query, path))) {
+        let path = format!("/api/v1/{path}");
+        let reply = server.get(&path, &[("query", query), ("time", "1")]).await;
+        assert_eq!(reply.status, 200, "{path} {query}: {}", reply.body);
+    }
+    // Whose name is removed only at the end can still be asked for it.
+    let copied = "label_replace(abs(m), \"was\", \"$1\", \"__name__\", \"(.*)\")";
+    let reply = server.query(copied, "1", &[]).await;
+    assert_eq!(reply.result()[0]["metric"], serde_json::json!({ "was": "m" }));
+}
+
+#[tokio::test]
+async fn a_lookback_of_nothing_is_the_default() {
+    let (server, _store) = one_series().await;
+    let reply = server.query("m", "300", &[("lookback_delta", "0")]).await;
+    assert_eq!(reply.body, server.query("m", "300", &[]).await.body);
+    let reply = server.query("m", "400", &[("lookback_delta", "1ms")]).await;
+    assert_eq!(reply.result(), serde_json::json!([]));
+}
+
+#[tokio::test]
 async fn stats_have_the_shape_of_prometheus() {
     let (server, _store) = one_series().await;
     let reply = server.query("m", "300", &[("stats", "all")]).await.json();

@@ -16,8 +16,15 @@ mod kills;
 
 /// A shard goes, and its data is in the bucket.
 mod ladder;
+
+/// Several coordinators.
+mod leaders;
+
 /// Each process, failing in each way, in each phase.
 mod matrix;
+
+/// What may be wrong with a shard.
+mod troubles;
 
 /// Two independent replica groups.
 mod replicas;

@@ -155,6 +155,21 @@ pub fn texts() -> Vec<String> {
     texts
 }
 
+/// Operators between scalars, and signs.
+pub fn of_scalars() -> Vec<String> {
+    let signs = ["+temperature", "+time()", "-time()", "-+scalar(sum(up))"];
+    let mut texts: Vec<String> = signs.map(str::to_owned).to_vec();
+    for operator in ARITHMETIC {
+        texts.push(format!("time() {operator} scalar(sum(up))"));
+        texts.push(format!("-2.5 {operator} 7"));
+    }
+    for operator in COMPARISONS {
+        texts.push(format!("scalar(sum(up)) {operator} bool 3"));
+        texts.push(format!("time() {operator} bool time()"));
+    }
+    texts
+}
+
 fn ranges_with_parameters(texts: &mut Vec<String>) {
     for matrix in MATRICES {
         for phi in

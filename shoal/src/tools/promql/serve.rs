@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use query::{LocalConfig, serve_blocks};
+use ::promql::parse::ParseOptions;
+use query::{Features, LocalConfig, serve_blocks};
 use svc::args::duration;
 
 /// Flags, named as Prometheus' where it has one.
@@ -28,10 +29,17 @@ pub struct Args {
     /// Most samples that a query may hold in memory.
     #[arg(long = "query.max-samples", default_value = "50000000")]
     query_max_samples: u64,
+    /// Parts of PromQL that are off by default, as of `shoal query`.
+    #[arg(long = "enable-feature", value_delimiter = ',')]
+    enable_feature: Vec<String>,
 }
 
 /// Serves until told to stop.
 pub async fn run(args: Args, ctx: &svc::Context) -> anyhow::Result<()> {
+    let (features, unknown) = Features::of(&args.enable_feature);
+    for feature in unknown {
+        tracing::warn!(feature, "feature is unknown or has no effect");
+    }
     let config = LocalConfig {
         folder: args.tsdb_path,
         http_address: args.http_address,
@@ -39,6 +47,7 @@ pub async fn run(args: Args, ctx: &svc::Context) -> anyhow::Result<()> {
         max_concurrent: args.query_max_concurrency,
         lookback: args.query_lookback_delta,
         max_samples: args.query_max_samples,
+        features,
     };
     serve_blocks(config, ctx).await?;
     ctx.probe.ready();
@@ -54,6 +63,7 @@ pub async fn here(folder: PathBuf, ctx: &svc::Context) -> anyhow::Result<String>
         max_concurrent: 1,
         lookback: Duration::from_secs(300),
         max_samples: u64::MAX,
+        features: Features { parser: ParseOptions::ALL, ..Features::default() },
     };
     Ok(format!("http://{}", serve_blocks(config, ctx).await?))
 }

@@ -12,11 +12,12 @@ use tempfile::TempDir;
 use testkit::target::Target;
 use testkit::{eventually, free_port};
 
+use super::store::Store;
 use super::{Cell, Fault, Kind, Phase};
 use crate::system::{PATIENCE, processes_of, show_logs, signal};
 
 /// The scrape interval, in seconds.
-pub(super) const INTERVAL: f64 = 2.0;
+pub(crate) const INTERVAL: f64 = 2.0;
 
 /// How long a stopped process is stopped: longer than anybody waits for an answer.
 pub(super) const STOPPED: Duration = Duration::from_secs(5);
@@ -34,6 +35,7 @@ pub(super) struct Fleet {
     supervisor: Supervisor,
     coordinator_port: u16,
     query_port: u16,
+    store_port: u16,
     client: reqwest::Client,
 }
 
@@ -47,8 +49,8 @@ pub(super) struct Victim {
 }
 
 impl Fleet {
-    /// Starts it and waits until query sees every target up.
-    pub(super) async fn start() -> Self {
+    /// Starts it and a store, and waits until query sees every target up.
+    pub(super) async fn start() -> (Self, Store) {
         let folder = tempfile::tempdir().unwrap();
         let mut targets = Vec::new();
         for _ in 0..TARGETS {
@@ -63,14 +65,17 @@ impl Fleet {
             supervisor,
             coordinator_port: free_port(),
             query_port: free_port(),
+            store_port: free_port(),
             client: svc::http::client(Duration::from_secs(20)).unwrap(),
         };
         fleet.write_configuration();
+        let store = Store::start(fleet.path("bucket")).await;
+        fleet.spawn("store", store.sidecar_arguments(fleet.store_port));
         fleet.spawn("coordinator", fleet.coordinator_arguments());
         fleet.spawn("query", fleet.query_arguments());
         fleet.until_shards(1).await;
         fleet.until_flowing(super::samples::now()).await;
-        fleet
+        (fleet, store)
     }
 
     fn write_configuration(&self) {
@@ -83,6 +88,10 @@ impl Fleet {
             "scrape_configs": [{"job_name": "matrix", "static_configs": [{"targets": addresses}]}],
         });
         fs::write(self.path("prometheus.yml"), configuration.to_string()).unwrap();
+        let bucket = self.path("bucket");
+        fs::create_dir(&bucket).unwrap();
+        let bucket = json!({"type": "FILESYSTEM", "config": {"directory": bucket}});
+        fs::write(self.path("bucket.yml"), bucket.to_string()).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -109,7 +118,10 @@ impl Fleet {
             &format!("--data-dir={}", self.path("data").display()),
             "--shard.backend=local",
             &format!("--shard.max-series={MAX_SERIES}"),
-            "--shard.max-idle-time=10s",
+            &format!("--objstore.config-file={}", self.path("bucket.yml").display()),
+            "--shard.max-idle-time=5s",
+            // Here faults come faster than any stable time.
+            "--shard.quarantine-restarts=0",
             "--coordinator.interval=1s",
             "--coordinator.shard-timeout=2s",
             "--local.keep-shards",
@@ -124,6 +136,7 @@ impl Fleet {
             &format!("--http-address=127.0.0.1:{}", self.query_port),
             &format!("--grpc-address=127.0.0.1:{}", free_port()),
             &format!("--endpoint.coordinator=http://127.0.0.1:{}", self.coordinator_port),
+            &format!("--endpoint=127.0.0.1:{}", self.store_port),
             "--query.replica-label=prometheus_replica",
             "--query.replica-label=prometheus_shard",
         ]
@@ -158,7 +171,28 @@ impl Fleet {
                     self.shrink();
                 }
             }
+            Phase::Shipping => {
+                while !self.is_shipping().await {
+                    self.grow().await;
+                    self.until_shards(2).await;
+                    self.shrink();
+                }
+            }
         }
+    }
+
+    /// Waits until the second shard ships what it has, or until it is gone.
+    async fn is_shipping(&self) -> bool {
+        eventually(PATIENCE, "the second shard ships what it has", async || {
+            let shards = self.shards().await?;
+            match shards.get(1) {
+                Some(shard) if shard["state"] == "shipping" => Ok(true),
+                Some(shard) => Err(shard.to_string()),
+                None if shards.is_empty() => Err("no shards yet".to_owned()),
+                None => Ok(false),
+            }
+        })
+        .await
     }
 
     /// Lets the targets need a second shard and waits for it to be listed.
@@ -189,9 +223,9 @@ impl Fleet {
         .await
     }
 
-    /// The process that suffers. Of the two shards it is the one with more to lose: the new one while it starts, the
-    /// receiver or the giver of what is handed over in turns.
-    pub(super) async fn victim(&self, cell: Cell) -> Victim {
+    /// The process that suffers, unless its shard was removed. Of the two shards it is the one with more to lose: the new
+    /// one while it starts, the receiver or the giver of what is handed over in turns.
+    pub(super) async fn victim(&self, cell: Cell) -> Option<Victim> {
         let first = cell.phase == Phase::Steady
             || (cell.phase == Phase::HandOver && cell.fault == Fault::Stop)
             || (cell.phase == Phase::Drain && cell.fault != Fault::Stop);
@@ -205,20 +239,17 @@ impl Fleet {
             Kind::Query => vec!["query", "--endpoint.coordinator"],
         };
         let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        let pid = eventually(PATIENCE, &format!("{words:?} runs"), async || self.pid(&words)).await;
-        let engine = match cell.kind {
-            Kind::Prometheus => Some((shard, self.prometheus(shard).await)),
-            _ => None,
-        };
-        Victim { words, pid, engine }
-    }
-
-    async fn prometheus(&self, shard: &str) -> String {
-        eventually(PATIENCE, "the shard's address", async || {
+        eventually(PATIENCE, &format!("{words:?} runs"), async || {
             let shards = self.shards().await?;
             let found = shards.iter().find(|listed| listed["id"] == shard);
+            if found.is_none() && cell.phase.may_remove() && shards.len() == 1 {
+                return Ok(None);
+            }
             let url = found.and_then(|found| found["prometheus"].as_str());
-            url.map(str::to_owned).ok_or_else(|| format!("{shards:?}"))
+            let url = url.ok_or_else(|| format!("{shards:?}"))?.to_owned();
+            let pid = self.pid(&words).ok_or("it does not run")?;
+            let engine = (cell.kind == Kind::Prometheus).then_some((shard, url));
+            Ok::<_, String>(Some(Victim { words: words.clone(), pid, engine }))
         })
         .await
     }
@@ -249,7 +280,7 @@ impl Fleet {
         eventually(PATIENCE, &format!("{cell}: the process is back"), async || {
             let Some(pid) = self.pid(&victim.words) else {
                 // What is drained may have been removed meanwhile.
-                let removed = cell.phase == Phase::Drain && self.shards().await?.len() == 1;
+                let removed = cell.phase.may_remove() && self.shards().await?.len() == 1;
                 return if removed { Ok(()) } else { Err("it does not run".to_owned()) };
             };
             if (pid == victim.pid) != (cell.fault == Fault::Stop) {
@@ -390,7 +421,7 @@ impl Drop for Fleet {
 }
 
 /// A target's page with so many series.
-fn page(series: usize) -> String {
+pub(crate) fn page(series: usize) -> String {
     let mut page = String::from("# TYPE metrics0 gauge\n");
     for number in 0..series {
         page.push_str(&format!("metrics{}{{series=\"{number}\"}} {number}\n", number.min(1)));

@@ -10,13 +10,13 @@ const LONGEST: f64 = 1.75 * INTERVAL;
 
 /// When a Prometheus could not scrape, in seconds since the epoch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outage {
-    pub(super) begin: f64,
-    pub(super) end: f64,
+pub(crate) struct Outage {
+    pub(crate) begin: f64,
+    pub(crate) end: f64,
 }
 
 /// Seconds since the epoch, by the clock that the samples have.
-pub(super) fn now() -> f64 {
+pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
@@ -42,7 +42,8 @@ pub(super) async fn have_no_gap(fleet: &Fleet, began: f64, outages: &[Outage]) {
     }
 }
 
-fn check(name: &str, times: &[f64], outages: &[Outage]) {
+/// Whether samples at these times (ascending, seconds since the epoch) have no gap but what the outages excuse.
+pub(crate) fn check(name: &str, times: &[f64], outages: &[Outage]) {
     let last = times.last().unwrap_or_else(|| panic!("{name} has no sample"));
     assert!(now() - last < 3.0 * LONGEST, "{name}: no sample since {last}");
     for pair in times.windows(2) {
