@@ -98,6 +98,7 @@ impl Evaluator<'_> {
             series.samples.timestamps.truncate(series.samples.len());
             series.samples.values.truncate(series.samples.len());
             start::tidy(&mut series.samples, self.use_start_timestamps);
+            tidy_counts(&mut series.samples);
             self.count_series();
             let mut samples = series.samples.len();
             if !series.samples.histograms.is_empty() {
@@ -309,6 +310,7 @@ impl Windows<'_> {
         let (times, values) = (&self.samples.timestamps[..], &self.samples.values[..]);
         let resets = if resets { start::resets(self.samples) } else { Vec::new() };
         let starts = self.samples.start_timestamps.as_deref().unwrap_or_default();
+        let counts = self.samples.counts.as_deref().unwrap_or_default();
         let (mut low, mut high, mut used) = (0, 0, 0);
         let (mut reset_low, mut reset_high) = (0, 0);
         for step in 0..self.grid.len {
@@ -341,6 +343,7 @@ impl Windows<'_> {
                 times: &times[low..high],
                 values: &values[low..high],
                 starts: starts.get(low..high).unwrap_or_default(),
+                counts: counts.get(low..high).unwrap_or_default(),
                 resets: &resets[reset_low..reset_high],
                 base: low,
                 start,
@@ -385,6 +388,15 @@ impl Windows<'_> {
     }
 }
 
+/// Leaves no counts that do not fit the samples.
+fn tidy_counts(samples: &mut Stored) {
+    let len = samples.len();
+    match &mut samples.counts {
+        Some(counts) if counts.len() >= len => counts.truncate(len),
+        counts => *counts = None,
+    }
+}
+
 /// Leaves live samples only.
 pub(super) fn drop_stale(samples: &mut Stored) {
     if !samples.histograms.is_empty() {
@@ -403,6 +415,9 @@ pub(super) fn drop_stale(samples: &mut Stored) {
             if let Some(starts) = &mut samples.start_timestamps {
                 starts[kept] = starts[at];
             }
+            if let Some(counts) = &mut samples.counts {
+                counts[kept] = counts[at];
+            }
             kept += 1;
         }
     }
@@ -410,6 +425,9 @@ pub(super) fn drop_stale(samples: &mut Stored) {
     values.truncate(kept);
     if let Some(starts) = &mut samples.start_timestamps {
         starts.truncate(kept);
+    }
+    if let Some(counts) = &mut samples.counts {
+        counts.truncate(kept);
     }
 }
 
