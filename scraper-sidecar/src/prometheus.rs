@@ -184,7 +184,10 @@ async fn refusal(response: Response) -> CallError {
 async fn error_text(response: Response) -> String {
     const SHOWN: usize = 2000;
     match svc::http::read_body(response, SMALL).await {
-        Ok(body) => String::from_utf8_lossy(&body).trim().chars().take(SHOWN).collect(),
+        Ok(body) => {
+            let text = promconf::without_values(String::from_utf8_lossy(&body).trim());
+            text.chars().take(SHOWN).collect()
+        }
         Err(error) => svc::chain(&error),
     }
 }
