@@ -12,6 +12,7 @@ use crate::storage::Storage;
 use crate::value::QueryResult;
 
 mod aggregate;
+mod ahead;
 mod annotation;
 mod border;
 mod collect;
@@ -27,6 +28,7 @@ mod info;
 mod join;
 mod memory;
 mod mixed;
+mod newest;
 mod operator;
 mod output;
 mod plan;
@@ -80,6 +82,9 @@ pub struct QueryOptions {
     pub analyze: bool,
     /// Whether to count the samples that each step looked at.
     pub per_step_stats: bool,
+    /// How many samples of a selector have to be decoded before other threads of the process decode those to come; 0
+    /// for their help from the start, the largest number for none. The answer is the same.
+    pub read_ahead_after: usize,
 }
 
 impl Default for QueryOptions {
@@ -93,6 +98,8 @@ impl Default for QueryOptions {
             max_memory: u64::MAX,
             analyze: false,
             per_step_stats: false,
+            // Some 20 ms of decoding: what is done sooner is done with less work by one thread.
+            read_ahead_after: 1 << 22,
         }
     }
 }
@@ -171,7 +178,11 @@ impl Engine {
         self.run(storage, query, When::range(start, end, step), options)
     }
 
-    /// How [`Self::instant`] would go about it.
+    /// How [`Self::instant`] would go about it; no data is asked for.
+    ///
+    /// # Errors
+    ///
+    /// `Parse`, and `Execution` for what no data could make right.
     pub fn explain_instant(
         &self,
         query: &str,
@@ -182,7 +193,11 @@ impl Engine {
         Ok(explained(&self.plan(query, when, options)?, when, options).0)
     }
 
-    /// How [`Self::range`] would go about it.
+    /// How [`Self::range`] would go about it; no data is asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::explain_instant`], and `Parse` for what has no answer over time.
     pub fn explain_range(
         &self,
         query: &str,
