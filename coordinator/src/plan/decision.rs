@@ -222,13 +222,14 @@ pub enum Decision {
 
 impl Decision {
     /// All labels.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 9] = [
         "scale_up",
         "scale_down",
         "drain_begun",
         "drain_stopped",
         "overloaded",
         "lost",
+        "cut_off",
         "spread",
         "ship",
     ];
