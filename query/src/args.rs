@@ -53,6 +53,21 @@ pub struct Args {
     /// How old the newest sample of a series may be to count.
     #[arg(long = "query.lookback-delta", default_value = "5m", value_parser = duration)]
     pub query_lookback_delta: Duration,
+    /// Look back further than that where downsampled data is wanted. The default.
+    #[arg(
+        long = "query.dynamic-lookback-delta",
+        overrides_with = "no_query_dynamic_lookback_delta"
+    )]
+    pub query_dynamic_lookback_delta: bool,
+    /// Never look back further.
+    #[arg(
+        long = "no-query.dynamic-lookback-delta",
+        overrides_with = "query_dynamic_lookback_delta"
+    )]
+    pub no_query_dynamic_lookback_delta: bool,
+    /// Take downsampled data for range queries that don't say, if it has five samples a step.
+    #[arg(long = "query.auto-downsampling")]
+    pub query_auto_downsampling: bool,
     /// Label that tells replicas apart. Repeatable, or separated by commas.
     #[arg(long = "query.replica-label", value_delimiter = ',')]
     pub query_replica_label: Vec<String>,
@@ -127,10 +142,6 @@ pub struct InertArgs {
     pub query_promql_engine: Option<String>,
     #[arg(long = "query.max-concurrent-select")]
     pub query_max_concurrent_select: Option<u64>,
-    #[arg(long = "query.dynamic-lookback-delta")]
-    pub query_dynamic_lookback_delta: bool,
-    #[arg(long = "query.auto-downsampling")]
-    pub query_auto_downsampling: bool,
     #[arg(long = "query.partition-label")]
     pub query_partition_label: Vec<String>,
     #[arg(long = "query.active-query-path")]
@@ -169,8 +180,6 @@ impl InertArgs {
         let Self {
             query_promql_engine,
             query_max_concurrent_select,
-            query_dynamic_lookback_delta,
-            query_auto_downsampling,
             query_partition_label,
             query_active_query_path,
             query_conn_metric_label,
@@ -190,8 +199,6 @@ impl InertArgs {
         [
             ("query.promql-engine", query_promql_engine.is_some()),
             ("query.max-concurrent-select", query_max_concurrent_select.is_some()),
-            ("query.dynamic-lookback-delta", *query_dynamic_lookback_delta),
-            ("query.auto-downsampling", *query_auto_downsampling),
             ("query.partition-label", !query_partition_label.is_empty()),
             ("query.active-query-path", query_active_query_path.is_some()),
             ("query.conn-metric.label", !query_conn_metric_label.is_empty()),

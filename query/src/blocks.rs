@@ -10,15 +10,18 @@ use model::Labels;
 use model::histogram::CounterResetHint;
 use promql::storage::{
     HistogramSample, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
-    StorageErrorKind,
+    StorageErrorKind, Taken, Undecoded,
 };
 use serde::Deserialize;
-use tsdb::block::{self, Block, BlockError, Merge, matching_series};
+use tsdb::block::{self, Block, BlockError, Merge, MergedSeries, matching_series};
 
 use crate::active::Progress;
 use crate::fanout::LabelsQuery;
 use crate::source::Reading;
 use crate::warning::Warnings;
+
+/// How many samples a chunk has, as a rule.
+const USUAL_CHUNK: usize = 120;
 
 /// A folder of blocks that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -211,14 +214,9 @@ struct Selected {
 
 impl SeriesSet for Selected {
     fn next(&mut self) -> Result<Option<SeriesData>, StorageError> {
-        for series in self.merge.by_ref() {
-            let series = series.map_err(failed)?;
-            let mut samples = block::Samples::default();
-            series.read(self.range, &mut samples).map_err(failed)?;
-            let samples = columns(samples);
-            self.progress.add(samples.len());
-            if !samples.is_empty() {
-                return Ok(Some(SeriesData { labels: series.labels, samples }));
+        while let Some(series) = self.merge.next() {
+            if let Some(series) = self.found(series)?.read()? {
+                return Ok(Some(series));
             }
         }
         Ok(None)
@@ -226,6 +224,53 @@ impl SeriesSet for Selected {
 
     fn warnings(&mut self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn can_take(&self) -> bool {
+        true
+    }
+
+    fn take(&mut self, _: bool) -> Result<Taken, StorageError> {
+        match self.merge.next() {
+            Some(series) => Ok(Taken::Series(Box::new(self.found(series)?))),
+            None => Ok(Taken::End),
+        }
+    }
+}
+
+impl Selected {
+    fn found(&self, series: Result<MergedSeries, BlockError>) -> Result<Found, StorageError> {
+        let series = series.map_err(failed)?;
+        Ok(Found { series, range: self.range, progress: self.progress.clone() })
+    }
+}
+
+/// A series whose chunks are still to be read.
+struct Found {
+    series: MergedSeries,
+    range: (i64, i64),
+    progress: Arc<Progress>,
+}
+
+impl Found {
+    fn read(self) -> Result<Option<SeriesData>, StorageError> {
+        let mut samples = block::Samples::default();
+        self.series.read(self.range, &mut samples).map_err(failed)?;
+        let samples = columns(samples);
+        self.progress.add(samples.len());
+        let labels = self.series.labels;
+        Ok((!samples.is_empty()).then_some(SeriesData { labels, samples }))
+    }
+}
+
+impl Undecoded for Found {
+    fn samples(&self) -> usize {
+        let chunks = self.series.parts.iter().map(|(_, part)| part.chunks.len()).sum::<usize>();
+        USUAL_CHUNK * chunks
+    }
+
+    fn decode(self: Box<Self>) -> Result<Option<SeriesData>, StorageError> {
+        self.read()
     }
 }
 

@@ -49,6 +49,10 @@ pub struct QueryConfig {
     pub timeout: Duration,
     pub max_concurrent: usize,
     pub lookback: Duration,
+    /// Whether to look back further where downsampled data is wanted.
+    pub dynamic_lookback: bool,
+    /// Whether range queries take downsampled data unless they say otherwise.
+    pub auto_downsampling: bool,
     pub replica_labels: Vec<String>,
     pub function: Function,
     pub partial_response: bool,
@@ -117,13 +121,11 @@ fn route_prefix(text: &str) -> String {
 }
 
 fn endpoints(args: &Args) -> Result<EndpointConfig, ConfigError> {
+    let coordinator_interval = args.endpoint_coordinator_interval;
     Ok(EndpointConfig {
         addresses: addresses(&args.endpoint, &args.endpoint_strict)?,
         coordinators: coordinators(&args.endpoint_coordinator)?,
-        coordinator_interval: not_zero(
-            "endpoint.coordinator-interval",
-            args.endpoint_coordinator_interval,
-        )?,
+        coordinator_interval: not_zero("endpoint.coordinator-interval", coordinator_interval)?,
         coordinator_timeout: COORDINATOR_TIMEOUT,
         dns_interval: not_zero("store.sd-dns-interval", args.store_sd_dns_interval)?,
         info_interval: not_zero("endpoint.info-interval", args.endpoint_info_interval)?,
@@ -135,8 +137,7 @@ impl TryFrom<Args> for Config {
     type Error = ConfigError;
 
     fn try_from(args: Args) -> Result<Self, Self::Error> {
-        let flags = flags(&args);
-        let endpoints = endpoints(&args)?;
+        let (flags, endpoints) = (flags(&args), endpoints(&args)?);
         let Args {
             http_address,
             http_grace_period,
@@ -153,6 +154,9 @@ impl TryFrom<Args> for Config {
             query_timeout,
             query_max_concurrent,
             query_lookback_delta,
+            query_dynamic_lookback_delta: _,
+            no_query_dynamic_lookback_delta,
+            query_auto_downsampling,
             query_replica_label,
             deduplication_func,
             query_partial_response: _,
@@ -175,6 +179,8 @@ impl TryFrom<Args> for Config {
             timeout: not_zero("query.timeout", query_timeout)?,
             max_concurrent: at_least_one("query.max-concurrent", query_max_concurrent)?,
             lookback: not_zero("query.lookback-delta", query_lookback_delta)?,
+            dynamic_lookback: !no_query_dynamic_lookback_delta,
+            auto_downsampling: query_auto_downsampling,
             replica_labels: query_replica_label,
             function: function(deduplication_func),
             partial_response: !no_query_partial_response,
@@ -282,6 +288,8 @@ mod tests {
             "--store.response-timeout=10s",
             "--query.promql-engine=thanos",
             "--query.auto-downsampling",
+            "--query.max-concurrent-select=4",
+            "--query.dynamic-lookback-delta",
             "--endpoint.coordinator=http://127.0.0.1:9091",
             "--web.route-prefix=/thanos/",
         ])
@@ -290,7 +298,8 @@ mod tests {
         assert_eq!(config.query.replica_labels, ["replica", "rule_replica", "prometheus_replica"]);
         assert!(!config.query.partial_response);
         assert_eq!(config.response_timeout, Some(Duration::from_secs(10)));
-        assert_eq!(config.inert_flags, ["query.promql-engine", "query.auto-downsampling"]);
+        assert_eq!(config.inert_flags, ["query.promql-engine", "query.max-concurrent-select"]);
+        assert!(config.query.auto_downsampling && config.query.dynamic_lookback);
         assert_eq!(config.route_prefix, "/thanos");
     }
 

@@ -59,6 +59,8 @@ pub async fn serve_blocks(config: LocalConfig, ctx: &svc::Context) -> anyhow::Re
             timeout,
             max_concurrent,
             lookback,
+            dynamic_lookback: false,
+            auto_downsampling: false,
             replica_labels: Vec::new(),
             function: Function::Chain,
             partial_response: false,

@@ -12,7 +12,7 @@ use crate::blocks::{self, Blocks, BlocksStorage};
 use crate::dedup::Function;
 use crate::endpoints::View;
 use crate::fanout::{Fanout, FanoutError, LabelsQuery, Metadata, Resolution, Scope, SeriesQuery};
-use crate::storage::QueryStorage;
+use crate::storage::{QueryStorage, Wanted};
 use crate::warning::Warnings;
 
 /// Most bytes of label sets that one selection may have.
@@ -54,17 +54,17 @@ pub enum SourceError {
 pub type Found<T> = Result<(T, Warnings), SourceError>;
 
 impl Source {
-    /// The series of one query. `replica_labels` tell replicas apart; `None` when they are wanted as they are.
+    /// The series of one query.
     pub(crate) fn reading(
         &self,
         scope: Scope,
-        replica_labels: Option<Vec<String>>,
+        wanted: Wanted,
         function: Function,
         listed: &Listed,
     ) -> Box<dyn Reading> {
         match self {
             Self::Endpoints(fanout) => {
-                Box::new(QueryStorage::new(fanout.clone(), scope, replica_labels, function, listed))
+                Box::new(QueryStorage::new(fanout.clone(), scope, wanted, function, listed))
             }
             Self::Blocks(blocks) => Box::new(BlocksStorage::new(blocks.clone(), listed.progress())),
         }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use model::Labels;
 use parking_lot::Mutex;
 use promql::storage::{
-    Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError, StorageErrorKind,
+    Aggregate, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
+    StorageErrorKind, Taken, Undecoded,
 };
 use proto::thanos;
 use svc::Shutdown;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 mod decode;
 
@@ -27,19 +29,30 @@ use crate::warning::{Warning, Warnings};
 /// Series per queue entry.
 const BATCH: usize = 64;
 
+/// Bytes of a sample in a chunk, as a rule at least.
+const USUAL_SAMPLE: usize = 2;
+
 /// Queue entries that wait for the evaluation.
 const QUEUE: usize = 4;
 
 /// Functions that take every drop of a value for a counter reset.
 const COUNTER_FUNCTIONS: [&str; 6] = ["rate", "increase", "irate", "resets", "xrate", "xincrease"];
 
+/// Which samples a query wants.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Labels that tell replicas apart; `None` when replicas are wanted as they are.
+    pub replica_labels: Option<Vec<String>>,
+    /// Coarsest resolution of downsampled data, milliseconds; 0 for raw samples.
+    pub max_resolution: i64,
+}
+
 /// The series of one query.
 pub struct QueryStorage {
     fanout: Fanout,
     runtime: Handle,
     scope: Scope,
-    /// Labels that tell replicas apart; `None` when replicas are wanted as they are.
-    replica_labels: Option<Vec<String>>,
+    wanted: Wanted,
     function: Function,
     canceled: Shutdown,
     progress: Arc<Progress>,
@@ -52,7 +65,7 @@ impl QueryStorage {
     pub fn new(
         fanout: Fanout,
         scope: Scope,
-        replica_labels: Option<Vec<String>>,
+        wanted: Wanted,
         function: Function,
         listed: &Listed,
     ) -> Self {
@@ -60,7 +73,7 @@ impl QueryStorage {
             fanout,
             runtime: Handle::current(),
             scope,
-            replica_labels,
+            wanted,
             function,
             canceled: listed.reading(),
             progress: listed.progress(),
@@ -82,10 +95,10 @@ impl Storage for QueryStorage {
             min_time: request.start,
             max_time: request.end,
             skip_chunks: false,
-            without_replica_labels: self.replica_labels.clone().unwrap_or_default(),
+            without_replica_labels: self.wanted.replica_labels.clone().unwrap_or_default(),
             limit: 0,
             hints: Some(wire_hints(&request.hints)),
-            resolution: Resolution::default(),
+            resolution: resolution(self.wanted.max_resolution, request.hints.aggregate),
         };
         let _inside = self.runtime.enter();
         let merged = self.fanout.series(&query, &self.scope).map_err(|e| storage_error(&e))?;
@@ -96,21 +109,48 @@ impl Storage for QueryStorage {
         let decoder = Decoder {
             start: request.start,
             end: request.end,
-            function: if self.replica_labels.is_some() { self.function } else { Function::Chain },
+            function: if self.wanted.replica_labels.is_some() {
+                self.function
+            } else {
+                Function::Chain
+            },
             counter: COUNTER_FUNCTIONS.contains(&request.hints.function.as_str()),
+            aggregate: request.hints.aggregate,
             warnings: self.warnings.clone(),
         };
         let progress = self.progress.clone();
+        let decoder = Arc::new(decoder);
         Ok(Box::new(Received {
             batches,
             batch: Vec::new().into_iter(),
             decoder,
             progress,
+            budget: self.scope.budget.clone(),
             ended: false,
         }))
     }
 }
 
+/// What an endpoint may send: raw samples, or what a function is after of downsampled ones. Where an endpoint has no
+/// downsampled data, it sends raw samples whatever is asked for.
+fn resolution(max_window: i64, aggregate: Aggregate) -> Resolution {
+    use thanos::Aggr;
+    if max_window == 0 {
+        return Resolution::default();
+    }
+    let columns: &[Aggr] = match aggregate {
+        Aggregate::Average | Aggregate::SumAndCount => &[Aggr::Count, Aggr::Sum],
+        Aggregate::Count => &[Aggr::Count],
+        Aggregate::Sum => &[Aggr::Sum],
+        Aggregate::Min => &[Aggr::Min],
+        Aggregate::Max => &[Aggr::Max],
+        Aggregate::Counter => &[Aggr::Counter],
+    };
+    Resolution { max_window, aggregates: columns.iter().map(|column| (*column).into()).collect() }
+}
+
+/// The projection is kept back: an endpoint that leaves out labels would give other series than one that does not, and
+/// replicas that cannot be told apart any more.
 fn wire_hints(hints: &promql::storage::Hints) -> thanos::QueryHints {
     thanos::QueryHints {
         step_millis: hints.step,
@@ -170,42 +210,98 @@ async fn feed(
 struct Received {
     batches: mpsc::Receiver<Batch>,
     batch: std::vec::IntoIter<RawSeries>,
-    decoder: Decoder,
+    decoder: Arc<Decoder>,
     progress: Arc<Progress>,
+    budget: Budget,
     ended: bool,
 }
 
 impl SeriesSet for Received {
     fn next(&mut self) -> Result<Option<SeriesData>, StorageError> {
         loop {
-            for series in self.batch.by_ref() {
-                let RawSeries { labels, chunks, held } = series;
-                let samples = self.decoder.decode(&labels, chunks);
-                drop(held);
-                self.progress.add(samples.len());
-                if !samples.is_empty() {
-                    return Ok(Some(SeriesData { labels, samples }));
-                }
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            match self.batches.blocking_recv() {
-                Some(Ok(batch)) => {
-                    self.ended = batch.is_empty();
-                    self.batch = batch.into_iter();
-                }
-                Some(Err(error)) => return Err(error),
-                None => {
-                    let message = "query was canceled while reading from endpoints";
-                    return Err(StorageError::new(StorageErrorKind::Aborted, message));
-                }
+            match self.received(true)? {
+                Some(received) => match received.decoded() {
+                    Some(series) => return Ok(Some(series)),
+                    None => continue,
+                },
+                None => return Ok(None),
             }
         }
     }
 
     fn warnings(&mut self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn can_take(&self) -> bool {
+        true
+    }
+
+    fn take(&mut self, wait: bool) -> Result<Taken, StorageError> {
+        if !wait && self.budget.is_tight() {
+            return Ok(Taken::Later);
+        }
+        Ok(match self.received(wait)? {
+            Some(series) => Taken::Series(Box::new(series)),
+            None if self.ended => Taken::End,
+            None => Taken::Later,
+        })
+    }
+}
+
+impl Received {
+    /// The next series; `None` at the end, and when there is none yet and nobody wants to wait.
+    fn received(&mut self, wait: bool) -> Result<Option<Undone>, StorageError> {
+        loop {
+            if let Some(series) = self.batch.next() {
+                let (decoder, progress) = (self.decoder.clone(), self.progress.clone());
+                return Ok(Some(Undone { series, decoder, progress }));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let batch = match self.batches.try_recv() {
+                Ok(batch) => Some(batch),
+                Err(TryRecvError::Empty) if !wait => return Ok(None),
+                Err(TryRecvError::Empty) => self.batches.blocking_recv(),
+                Err(TryRecvError::Disconnected) => None,
+            };
+            let broken_off = || {
+                let message = "query was canceled while reading from endpoints";
+                StorageError::new(StorageErrorKind::Aborted, message)
+            };
+            let batch = batch.ok_or_else(broken_off)??;
+            self.ended = batch.is_empty();
+            self.batch = batch.into_iter();
+        }
+    }
+}
+
+/// A series whose chunks are still to be decoded.
+struct Undone {
+    series: RawSeries,
+    decoder: Arc<Decoder>,
+    progress: Arc<Progress>,
+}
+
+impl Undone {
+    fn decoded(self) -> Option<SeriesData> {
+        let RawSeries { labels, chunks, held } = self.series;
+        let samples = self.decoder.decode(&labels, chunks);
+        drop(held);
+        self.progress.add(samples.len());
+        (!samples.is_empty()).then_some(SeriesData { labels, samples })
+    }
+}
+
+impl Undecoded for Undone {
+    fn samples(&self) -> usize {
+        let raw = self.series.chunks.iter().filter_map(|chunk| chunk.chunk.raw.as_ref());
+        raw.map(|chunk| chunk.data.len() / USUAL_SAMPLE).sum()
+    }
+
+    fn decode(self: Box<Self>) -> Result<Option<SeriesData>, StorageError> {
+        Ok(self.decoded())
     }
 }
 
@@ -215,6 +311,7 @@ struct Decoder {
     end: i64,
     function: Function,
     counter: bool,
+    aggregate: Aggregate,
     warnings: Arc<Mutex<Warnings>>,
 }
 
@@ -232,14 +329,33 @@ impl Decoder {
 
     /// The samples from one time to another.
     fn samples(&self, labels: &Labels, chunks: Vec<RawChunk>, from: i64, to: i64) -> Samples {
+        if chunks.iter().any(|chunk| chunk.chunk.raw.is_none()) {
+            return decode::cut(self.downsampled(labels, chunks), from, to);
+        }
         let mut samples = Samples::default();
         for chunk in chunks {
             if let Err(reason) = decode::append(&mut samples, &chunk.chunk, from, to) {
-                tracing::debug!(%labels, reason, "chunk left out");
-                self.warnings.lock().push(Warning::Chunk { reason });
+                self.leave_out(labels, reason);
             }
         }
         samples
+    }
+
+    /// All samples of chunks of which some are downsampled.
+    fn downsampled(&self, labels: &Labels, chunks: Vec<RawChunk>) -> Samples {
+        let mut pieces = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            match decode::piece(&chunk.chunk, self.aggregate) {
+                Ok(piece) => pieces.push(piece),
+                Err(reason) => self.leave_out(labels, reason),
+            }
+        }
+        self.aggregate.join(pieces)
+    }
+
+    fn leave_out(&self, labels: &Labels, reason: String) {
+        tracing::debug!(%labels, reason, "chunk left out");
+        self.warnings.lock().push(Warning::Chunk { reason });
     }
 }
 
@@ -304,6 +420,7 @@ mod tests {
             end: 30,
             function: Function::Penalty,
             counter: false,
+            aggregate: Aggregate::Average,
             warnings: warnings.clone(),
         };
         let chunks = chunks.into_iter().map(|(source, chunk)| RawChunk { source, chunk }).collect();
@@ -340,7 +457,7 @@ mod tests {
         let expected = [
             "some samples are left out: chunk ends within sample 0 of 2",
             "some samples are left out: chunk encoding 77 is unknown",
-            "some samples are left out: downsampled chunks are not supported",
+            "some samples are left out: a downsampled chunk lacks the column that was asked for",
         ];
         assert_eq!(warnings, expected);
     }

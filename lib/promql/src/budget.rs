@@ -126,11 +126,13 @@ impl std::error::Error for MemoryError {}
 pub(crate) struct QueryBudget {
     own: Meter,
     process: MemoryBudget,
+    /// Bytes in use beside those of `own`.
+    spare: AtomicU64,
 }
 
 impl QueryBudget {
     pub fn new(limit: u64, process: MemoryBudget) -> Self {
-        Self { own: Meter::new(limit), process }
+        Self { own: Meter::new(limit), process, spare: AtomicU64::new(0) }
     }
 
     pub fn peak(&self) -> u64 {
@@ -152,6 +154,21 @@ impl QueryBudget {
             self.own.give_back(wanted);
             error(MemoryScope::Process, process, used)
         })
+    }
+
+    /// Takes bytes that nobody else misses.
+    fn take_spare(&self, bytes: u64) -> bool {
+        let (spare, own, process) =
+            (self.spare.load(Ordering::Relaxed), &self.own, &self.process.meter);
+        let spare = spare.saturating_add(bytes);
+        let fits = spare <= own.limit / 4
+            && own.used().saturating_add(spare) <= own.limit
+            && process.used().saturating_add(bytes) <= process.limit / 4 * 3
+            && process.take(bytes).is_ok();
+        if fits {
+            self.spare.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fits
     }
 
     fn give_back(&self, bytes: u64) {
@@ -241,6 +258,35 @@ impl Drop for Reserved {
     }
 }
 
+/// Bytes that are useful but not needed: at most a quarter of a query's bound, and as much of it as is free when they
+/// are taken. They count for the process but not for the query, which may still have all of its own.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    budget: Arc<QueryBudget>,
+    bytes: u64,
+}
+
+impl Spare {
+    /// `None` where too little is free.
+    pub fn take(budget: &Arc<QueryBudget>, bytes: usize) -> Option<Self> {
+        let bytes = bytes as u64;
+        budget.take_spare(bytes).then(|| Self { budget: Arc::clone(budget), bytes })
+    }
+
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = (bytes as u64).min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.spare.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.process.meter.give_back(bytes);
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.shrink(usize::MAX);
+    }
+}
+
 /// Bytes of one label set: its text, where names and values end, and the headers of both.
 pub(crate) fn labels_bytes(labels: &Labels) -> usize {
     size_of::<Labels>() + 4 * size_of::<usize>() + labels.text_len() + 8 * labels.len()
@@ -274,5 +320,25 @@ mod tests {
         assert_eq!((process.used(), process.peak()), (121, 121));
         drop((held, more));
         assert_eq!((process.used(), one.peak()), (0, 80));
+    }
+
+    #[test]
+    fn spare_bytes_are_few_and_never_missed() {
+        let process = MemoryBudget::new(200);
+        let budget = Arc::new(QueryBudget::new(100, process.clone()));
+        let mut spare = Spare::take(&budget, 20).unwrap();
+        assert!(Spare::take(&budget, 6).is_none(), "more than a quarter");
+        let mut held = Reserved::none(&budget, None, "rows");
+        held.grow(100).unwrap();
+        assert!(Spare::take(&budget, 1).is_none(), "nothing is free");
+        spare.shrink(15);
+        assert_eq!((process.used(), budget.peak()), (105, 100));
+        held.shrink(40);
+        let other = Arc::new(QueryBudget::new(1_000, process.clone()));
+        assert!(Spare::take(&other, 86).is_none(), "little is free in the process");
+        drop((spare, held));
+        assert_eq!(process.used(), 0);
+        drop(Spare::take(&other, 86).unwrap());
+        assert_eq!(process.used(), 0);
     }
 }

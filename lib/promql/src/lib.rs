@@ -50,6 +50,7 @@ mod cancel;
 mod engine;
 mod error;
 pub mod parse;
+mod pool;
 pub mod script;
 pub mod storage;
 mod value;

@@ -9,6 +9,10 @@ use std::sync::Arc;
 use model::histogram::FloatHistogram;
 use model::{Labels, Matcher};
 
+mod downsampled;
+
+pub use downsampled::{Aggregate, Downsampled, Piece};
+
 /// A source of series.
 pub trait Storage: Send + Sync {
     /// The series that pass all matchers, with their samples in the requested time range. Samples outside of it do no
@@ -47,6 +51,20 @@ pub struct Hints {
     pub grouping: Vec<String>,
     /// Whether `grouping` is meant as `by` (else `without`).
     pub by: bool,
+    /// The labels that the query looks at, when it does not look at all: under an aggregation. What tells series apart
+    /// is not among them, so that a source which leaves out labels has to keep the series apart in another way.
+    pub projection: Option<Projection>,
+    /// What the selector is after where samples are downsampled.
+    pub aggregate: Aggregate,
+}
+
+/// Some labels, or all but some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    /// Names.
+    pub labels: Vec<String>,
+    /// Whether these are meant, or all others.
+    pub include: bool,
 }
 
 /// Series in ascending order of labels, each label set once.
@@ -60,6 +78,45 @@ pub trait SeriesSet: Send {
 
     /// What the user should know about the answer; complete once `next` gave `None`.
     fn warnings(&mut self) -> Vec<String>;
+
+    /// Whether series can be taken before they are decoded. Then the engine may use `take` in place of `next`, and has
+    /// other threads decode what it took.
+    fn can_take(&self) -> bool {
+        false
+    }
+
+    /// The next series, still to be decoded. Without `wait`, only if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SeriesSet::next`].
+    fn take(&mut self, wait: bool) -> Result<Taken, StorageError> {
+        let _wait = wait;
+        Ok(Taken::End)
+    }
+}
+
+/// What [`SeriesSet::take`] found.
+pub enum Taken {
+    /// The next series.
+    Series(Box<dyn Undecoded>),
+    /// There is none yet.
+    Later,
+    /// There are no more.
+    End,
+}
+
+/// A series whose samples are still to be decoded, which any thread can do.
+pub trait Undecoded: Send {
+    /// About how many samples there are: how much work it will be.
+    fn samples(&self) -> usize;
+
+    /// Decodes it. `None` when it has no samples in the requested range.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no chunk, and what else [`SeriesSet::next`] would have said of this series.
+    fn decode(self: Box<Self>) -> Result<Option<SeriesData>, StorageError>;
 }
 
 /// One series with its samples in the requested range.
@@ -82,6 +139,9 @@ pub struct Samples {
     pub histograms: Vec<HistogramSample>,
     /// Since when each sample counts, milliseconds, 0 where that is unknown; `None` when it is of all.
     pub start_timestamps: Option<Vec<i64>>,
+    /// How many samples each one stands for, where some are downsampled and [`Hints::aggregate`] is a count or a sum and
+    /// a count; `None` when each is one.
+    pub counts: Option<Vec<f64>>,
 }
 
 /// A sample that is a native histogram. A stale one has the stale marker as its sum.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::params::{Params, now};
-use super::query::{Times, check_accepted, options, range_times};
+use super::query::{Times, check_accepted, max_resolution, options, range_times};
 use super::respond::{Answer, ApiError};
 
 pub(super) async fn instant(State(api): State<Api>, params: Params) -> Result<Answer, ApiError> {
@@ -25,7 +25,7 @@ pub(super) async fn range(State(api): State<Api>, params: Params) -> Result<Answ
 fn explained(api: &Api, params: &Params, times: Times) -> Result<Answer, ApiError> {
     check_accepted(params)?;
     let query = params.get("query").unwrap_or_default();
-    let options = options(params, api)?;
+    let options = options(params, api, max_resolution(params, api, times)?)?;
     let plan = match times {
         Times::Instant(time) => api.engine.explain_instant(query, time, &options),
         Times::Range { start, end, step } => {

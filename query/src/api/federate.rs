@@ -17,6 +17,7 @@ use super::query::lookback;
 use super::respond::ApiError;
 use super::run::Work;
 use crate::active::Description;
+use crate::storage::Wanted;
 
 /// The label without which Prometheus would give the instance of this query to all series.
 const INSTANCE: &str = "instance";
@@ -47,7 +48,7 @@ pub(super) async fn federate(
 
 async fn newest(api: &Api, params: &Params) -> Result<Newest, ApiError> {
     let selectors = params.selectors("match[]")?;
-    let (end, lookback) = (now(), lookback(params, api)?);
+    let (end, lookback) = (now(), lookback(params, api, 0)?);
     let start = end.saturating_sub(i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX));
     let scope = api.scope(params)?;
     let flag = CancelFlag::with_deadline(scope.deadline.into_std());
@@ -59,7 +60,7 @@ async fn newest(api: &Api, params: &Params) -> Result<Newest, ApiError> {
             times: (start, end, 0),
         },
         scope,
-        replica_labels: api.replica_labels(params)?,
+        wanted: Wanted { replica_labels: api.replica_labels(params)?, max_resolution: 0 },
         flag: flag.clone(),
     };
     let most = api.settings.max_samples;

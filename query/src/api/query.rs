@@ -13,6 +13,7 @@ use super::params::{Params, now};
 use super::respond::{Answer, ApiError, Data, Found};
 use super::run::Work;
 use crate::active::Description;
+use crate::storage;
 use crate::warning::{Warning, Warnings};
 
 /// Most points of one series in a range query.
@@ -135,17 +136,18 @@ pub(super) async fn outcome(
     // Before waiting for the gate: a mistake needs no turn.
     api.parse(&query)?;
     let scope = api.scope(params)?;
+    let max_resolution = max_resolution(params, api, times)?;
     let flag = CancelFlag::with_deadline(scope.deadline.into_std());
     let options = QueryOptions {
         cancel: flag.clone(),
         analyze: wanted.analysis,
         per_step_stats: wanted.samples_per_step,
-        ..options(params, api)?
+        ..options(params, api, max_resolution)?
     };
     let work = Work {
         description: times.describe(&query),
         scope,
-        replica_labels: api.replica_labels(params)?,
+        wanted: storage::Wanted { replica_labels: api.replica_labels(params)?, max_resolution },
         flag,
     };
     let engine = api.engine.clone();
@@ -165,10 +167,14 @@ pub(super) async fn outcome(
 }
 
 /// How the engine is to evaluate what a request asks for.
-pub(super) fn options(params: &Params, api: &Api) -> Result<QueryOptions, ApiError> {
+pub(super) fn options(
+    params: &Params,
+    api: &Api,
+    max_resolution: i64,
+) -> Result<QueryOptions, ApiError> {
     let step = api.settings.default_subquery_step.as_millis();
     Ok(QueryOptions {
-        lookback: lookback(params, api)?,
+        lookback: lookback(params, api, max_resolution)?,
         default_subquery_step: i64::try_from(step).unwrap_or(i64::MAX),
         max_samples: api.settings.max_samples,
         max_memory: api.settings.max_memory_per_query,
@@ -176,19 +182,57 @@ pub(super) fn options(params: &Params, api: &Api) -> Result<QueryOptions, ApiErr
     })
 }
 
-/// As upstream takes it, none means the default (promql/engine.go, `newRangeQuery`).
-pub(super) fn lookback(params: &Params, api: &Api) -> Result<Duration, ApiError> {
+/// How far to look back for samples that may be up to `max_resolution` milliseconds apart. As upstream takes it, none
+/// means the default (promql/engine.go, `newRangeQuery`).
+pub(super) fn lookback(
+    params: &Params,
+    api: &Api,
+    max_resolution: i64,
+) -> Result<Duration, ApiError> {
     match params.duration("lookback_delta")? {
         Some(lookback) if !lookback.is_zero() => Ok(lookback),
+        Some(_) | None if api.settings.dynamic_lookback => {
+            Ok(dynamic_lookback(api.settings.lookback, max_resolution))
+        }
         Some(_) | None => Ok(api.settings.lookback),
     }
 }
 
-/// Parameters of Thanos that are read but make no difference: all data is raw, and there is one engine.
-pub(super) fn check_accepted(params: &Params) -> Result<(), ApiError> {
-    if params.get("max_source_resolution") != Some("auto") {
-        params.duration("max_source_resolution")?;
+/// Long enough for the coarsest resolution that there may be: downsampled data has a sample every five minutes or every
+/// hour (Thanos: `LookBackDeltaFactory`).
+fn dynamic_lookback(least: Duration, max_resolution: i64) -> Duration {
+    let most = Duration::from_millis(u64::try_from(max_resolution).unwrap_or(0));
+    let enough = |levels: &[u64]| {
+        let levels = levels.iter().map(|minutes| Duration::from_secs(60 * minutes));
+        levels.fold(least, Duration::max)
+    };
+    if most > enough(&[5]) {
+        enough(&[60])
+    } else if most > least {
+        enough(&[5])
+    } else {
+        least
     }
+}
+
+/// `max_source_resolution` in milliseconds: the coarsest data that will do, 0 for raw samples only.
+pub(super) fn max_resolution(params: &Params, api: &Api, times: Times) -> Result<i64, ApiError> {
+    const NAME: &str = "max_source_resolution";
+    let given = params.get(NAME).filter(|given| *given != "auto");
+    if given.is_some() {
+        let given = params.duration(NAME)?.unwrap_or_default();
+        return Ok(i64::try_from(given.as_millis()).unwrap_or(i64::MAX));
+    }
+    let is_auto = params.get(NAME).is_some() || api.settings.auto_downsampling;
+    Ok(match times {
+        // Five samples a step.
+        Times::Range { step, .. } if is_auto => step / 5,
+        Times::Range { .. } | Times::Instant(_) => 0,
+    })
+}
+
+/// Parameters of Thanos that are read but make no difference: there is one engine.
+pub(super) fn check_accepted(params: &Params) -> Result<(), ApiError> {
     params.bool("analyze")?;
     match params.get("engine") {
         None | Some("prometheus" | "thanos") => Ok(()),

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use promql::storage::StorageErrorKind;
-use promql::{QueryError, Reserved, Value};
+use promql::{MemoryScope, QueryError, Reserved, Value};
 
 use super::json::Json;
 use super::json::render::{Grid, Renderer};
@@ -226,7 +226,14 @@ impl From<QueryError> for ApiError {
                 StorageErrorKind::Internal => ErrorKind::Internal,
             },
         };
-        Self::new(kind, error.to_string())
+        let flag = match &error {
+            QueryError::Memory(memory) => match memory.scope {
+                MemoryScope::Query => " (--query.max-memory-per-query)",
+                MemoryScope::Process => " (--query.max-memory)",
+            },
+            _ => "",
+        };
+        Self::new(kind, format!("{error}{flag}"))
     }
 }
 

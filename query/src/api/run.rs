@@ -11,14 +11,15 @@ use super::Api;
 use super::respond::{ApiError, ErrorKind};
 use crate::active::Description;
 use crate::fanout::Scope;
+use crate::registers;
+use crate::storage::Wanted;
 use crate::warning::Warnings;
 
 /// What shall run.
 pub(super) struct Work {
     pub(super) description: Description,
     pub(super) scope: Scope,
-    /// Labels that tell replicas apart; `None` when replicas are wanted as they are.
-    pub(super) replica_labels: Option<Vec<String>>,
+    pub(super) wanted: Wanted,
     /// What the evaluation watches.
     pub(super) flag: CancelFlag,
 }
@@ -38,7 +39,7 @@ impl Api {
         work: Work,
         evaluation: impl FnOnce(&dyn Storage) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<Ran<T>, ApiError> {
-        let Work { description, scope, replica_labels, flag } = work;
+        let Work { description, scope, wanted, flag } = work;
         let listed = self.active.add(description, flag, scope.budget.clone());
         let arrived = Instant::now();
         let turn = tokio::time::timeout_at(scope.deadline, self.gate.clone().acquire_owned());
@@ -53,10 +54,12 @@ impl Api {
         listed.start();
         self.metrics.gate_seconds.observe(queued.as_secs_f64());
         self.metrics.gate_total.inc();
-        let storage = self.source.reading(scope, replica_labels, self.settings.function, &listed);
+        let storage = self.source.reading(scope, wanted, self.settings.function, &listed);
         let held = (permit, InFlight::new(&self.metrics.gate_in_flight));
         let evaluation = tokio::task::spawn_blocking(move || {
             let _held = held;
+            // A new thread has inherited them.
+            registers::settle();
             evaluation(&*storage).map(|value| (value, storage.warnings()))
         });
         let outcome = evaluation.await.map_err(|error| {

@@ -15,9 +15,11 @@ pub(super) struct Output<'a> {
 
 impl<'a> Output<'a> {
     pub(super) fn new(sides: [&'a Samples; 2], capacity: usize) -> Self {
+        let has_counts = sides.iter().any(|side| side.counts.is_some());
         let out = Samples {
             timestamps: Vec::with_capacity(capacity),
             values: Vec::with_capacity(capacity),
+            counts: has_counts.then(|| Vec::with_capacity(capacity)),
             ..Samples::default()
         };
         Self { sides, last: None, out }
@@ -44,6 +46,10 @@ impl<'a> Output<'a> {
             self.out
                 .histograms
                 .push(HistogramSample { index: self.out.timestamps.len(), histogram });
+        }
+        if let Some(counts) = &mut self.out.counts {
+            let of_side = self.sides[side].counts.as_ref();
+            counts.push(of_side.and_then(|counts| counts.get(i).copied()).unwrap_or(1.0));
         }
         self.last = Some((side, i));
         self.out.timestamps.push(self.sides[side].timestamps[i]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::histogram::CounterResetHint;
 use model::stale_marker;
-use promql::storage::{HistogramSample, Samples};
+use promql::storage::{Aggregate, Downsampled, HistogramSample, Piece, Samples};
 use proto::thanos;
 use tsdb::chunk::{ChunkError, Encoding};
 
@@ -16,12 +16,9 @@ pub(super) fn append(
     to: i64,
 ) -> Result<(), String> {
     let Some(raw) = &chunk.raw else {
-        return Err("downsampled chunks are not supported".to_owned());
+        return Err("a chunk has no raw samples".to_owned());
     };
-    // StoreAPI counts encodings from one less than the format does.
-    let encoding =
-        u8::try_from(raw.r#type).ok().and_then(|n| Encoding::from_disk(n.checked_add(1)?));
-    let encoding = encoding.ok_or_else(|| format!("chunk encoding {} is unknown", raw.r#type))?;
+    let encoding = encoding(raw)?;
     let least = samples.timestamps.last().map_or(from, |last| last.saturating_add(1).max(from));
     let is_whole = chunk.min_time >= from && chunk.max_time <= to;
     let appended = if encoding.is_histogram() {
@@ -30,6 +27,60 @@ pub(super) fn append(
         append_floats(samples, encoding, &raw.data, (least, to), is_whole)
     };
     appended.map_err(|error| error.to_string())
+}
+
+/// StoreAPI counts encodings from one less than the format does.
+fn encoding(chunk: &thanos::Chunk) -> Result<Encoding, String> {
+    let encoding =
+        u8::try_from(chunk.r#type).ok().and_then(|n| Encoding::from_disk(n.checked_add(1)?));
+    encoding.ok_or_else(|| format!("chunk encoding {} is unknown", chunk.r#type))
+}
+
+/// Decodes a chunk as a whole: its raw samples, or of a downsampled one the columns that an aggregate is made of.
+pub(super) fn piece(chunk: &thanos::AggrChunk, wanted: Aggregate) -> Result<Piece, String> {
+    if let Some(raw) = &chunk.raw {
+        return Ok(Piece::Raw(column(Some(raw))?));
+    }
+    let mut columns = Downsampled::default();
+    match wanted {
+        Aggregate::Average | Aggregate::SumAndCount => {
+            columns.count = column(chunk.count.as_ref())?;
+            columns.sum = column(chunk.sum.as_ref())?;
+        }
+        Aggregate::Count => columns.count = column(chunk.count.as_ref())?,
+        Aggregate::Sum => columns.sum = column(chunk.sum.as_ref())?,
+        Aggregate::Min => columns.min = column(chunk.min.as_ref())?,
+        Aggregate::Max => columns.max = column(chunk.max.as_ref())?,
+        Aggregate::Counter => columns.counter = column(chunk.counter.as_ref())?,
+    }
+    Ok(Piece::Downsampled(Box::new(columns)))
+}
+
+/// All samples of a chunk, a last one with the time of the one before included: a counter's column ends with it.
+fn column(chunk: Option<&thanos::Chunk>) -> Result<Samples, String> {
+    let missing = || "a downsampled chunk lacks the column that was asked for".to_owned();
+    let chunk = chunk.ok_or_else(missing)?;
+    let encoding = encoding(chunk)?;
+    let mut samples = Samples::default();
+    let decoded = if encoding.is_histogram() {
+        append_histograms(&mut samples, encoding, &chunk.data, (i64::MIN, i64::MAX))
+    } else {
+        append_all_floats(&mut samples, encoding, &chunk.data)
+    };
+    decoded.map(|()| samples).map_err(|error| error.to_string())
+}
+
+fn append_all_floats(
+    samples: &mut Samples,
+    encoding: Encoding,
+    payload: &[u8],
+) -> Result<(), ChunkError> {
+    let mut decoder = tsdb::chunk::float_samples(encoding, payload)?;
+    while let Some(sample) = decoder.next_sample()? {
+        samples.timestamps.push(sample.timestamp);
+        samples.values.push(sample.value);
+    }
+    Ok(())
 }
 
 fn append_floats(
@@ -100,11 +151,17 @@ pub(super) fn cut(mut samples: Samples, start: i64, end: i64) -> Samples {
     let to = samples.timestamps.partition_point(|t| *t <= end);
     samples.timestamps.truncate(to);
     samples.values.truncate(to);
+    if let Some(counts) = &mut samples.counts {
+        counts.truncate(to);
+    }
     samples.histograms.retain(|h| h.index < to);
     let from = samples.timestamps.partition_point(|t| *t < start);
     if from > 0 {
         samples.timestamps.drain(..from);
         samples.values.drain(..from);
+        if let Some(counts) = &mut samples.counts {
+            counts.drain(..from.min(counts.len()));
+        }
         samples.histograms.retain_mut(|h| match h.index.checked_sub(from) {
             Some(index) => {
                 h.index = index;

@@ -94,7 +94,7 @@ async fn a_query_without_enough_memory_is_an_execution_error_and_the_next_one_is
     assert!(
         text.starts_with("query processing would use too much memory: ")
             && text.contains(" of \"m\" need ")
-            && text.ends_with(" of the 20000 bytes that this query may use are in use"),
+            && text.ends_with(" of the 20000 bytes that this query may use are in use (--query.max-memory-per-query)"),
         "{text}"
     );
     // More often than the budget of the process would allow if anything stayed.

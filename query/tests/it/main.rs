@@ -5,6 +5,7 @@
 mod blocks;
 mod completeness;
 mod deduplication;
+mod downsampled;
 mod explain;
 mod fake;
 mod federate;

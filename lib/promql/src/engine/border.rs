@@ -157,6 +157,7 @@ impl<'a> Scan<'a> {
             times: &self.samples.timestamps[self.low..self.high],
             values: &self.samples.values[self.low..self.high],
             starts: &[],
+            counts: &[],
             resets: &[],
             base: self.low,
             start,

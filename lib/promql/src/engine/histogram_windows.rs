@@ -56,6 +56,9 @@ pub(super) fn drop_stale_histograms(samples: &mut Stored) {
         {
             kept.start_timestamps.get_or_insert_default().push(*start);
         }
+        if let Some(count) = samples.counts.as_ref().and_then(|counts| counts.get(index)) {
+            kept.counts.get_or_insert_default().push(*count);
+        }
     }
     *samples = kept;
 }
@@ -200,6 +203,6 @@ impl Numbers {
 
     fn samples<'a>(&'a self, window: &Samples<'a>) -> Samples<'a> {
         let (times, values, resets) = (&self.times[..], &self.values[..], &self.resets[..]);
-        Samples { times, values, starts: &self.starts, resets, base: 0, ..*window }
+        Samples { times, values, starts: &self.starts, counts: &[], resets, base: 0, ..*window }
     }
 }

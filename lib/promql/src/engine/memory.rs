@@ -3,7 +3,7 @@
 use super::evaluate::{Done, Evaluator, Series};
 use super::row::{Row, Steps};
 use crate::budget::{Reserved, histogram_bytes, labels_bytes};
-use crate::storage::Samples;
+use crate::storage::{Samples, SeriesData};
 use model::Labels;
 
 /// What a hash map of label sets takes for an entry beside the text: key, value, a control byte, and room to grow.
@@ -64,10 +64,16 @@ impl Series {
     }
 }
 
+/// Bytes of a series as it was read.
+pub(super) fn series_bytes(series: &SeriesData) -> usize {
+    labels_bytes(&series.labels) + samples_bytes(&series.samples)
+}
+
 /// Bytes of decoded samples.
 pub(super) fn samples_bytes(samples: &Samples) -> usize {
     let starts = samples.start_timestamps.as_ref().map_or(0, Vec::capacity);
-    let columns = samples.timestamps.capacity() + samples.values.capacity() + starts;
+    let counts = samples.counts.as_ref().map_or(0, Vec::capacity);
+    let columns = samples.timestamps.capacity() + samples.values.capacity() + starts + counts;
     let histograms = samples
         .histograms
         .iter()

@@ -1,14 +1,18 @@
 //! The reading end of a selector, which says what reading costs when somebody asked.
 
+use super::ahead::Ahead;
 use super::evaluate::{Done, Evaluator};
 use super::plan::Select;
 use super::profile::Clock;
 use crate::error::QueryError;
+use crate::pool::Pool;
 use crate::storage::{SelectRequest, SeriesData, SeriesSet};
 
 /// Series of one selector.
 pub(super) struct Read<'a> {
     pub set: Box<dyn SeriesSet>,
+    /// When others decode, too.
+    ahead: Option<Ahead>,
     /// The clock, the operator that reads, and the one that it reads for; the same, for a plain selector.
     observer: Option<(&'a Clock, usize, usize)>,
 }
@@ -24,13 +28,21 @@ impl Evaluator<'_> {
             let id = clock.profile.find(select)?;
             Some((clock, id, clock.switch(id)))
         });
-        Ok(Read { set: self.storage.select(request)?, observer })
+        let set = self.storage.select(request)?;
+        let after = self.options.read_ahead_after;
+        let pool = if after < usize::MAX && set.can_take() { Pool::of_process() } else { None };
+        let ahead =
+            pool.map(|pool| Ahead::new(pool, after, &self.shared.budget, &self.options.cancel));
+        Ok(Read { set, ahead, observer })
     }
 }
 
 impl Read<'_> {
     pub fn next(&mut self) -> Result<Option<SeriesData>, QueryError> {
-        let series = self.set.next()?;
+        let series = match &mut self.ahead {
+            None => self.set.next()?,
+            Some(ahead) => ahead.next(&mut *self.set)?,
+        };
         if let (Some((clock, id, _)), Some(series)) = (&self.observer, &series) {
             clock.profile.count_read(*id, series.samples.len());
         }

@@ -12,6 +12,7 @@ use super::function::sliding::Scratch;
 use super::grid::Grid;
 use super::histogram_windows::{drop_stale_histograms, forget_resets, histogram_at, keep_counts};
 use super::memory::samples_bytes;
+use super::newest::{self, Ends};
 use super::plan::{Range, Select, Source, Window};
 use super::row::Row;
 use super::start;
@@ -98,6 +99,7 @@ impl Evaluator<'_> {
             series.samples.timestamps.truncate(series.samples.len());
             series.samples.values.truncate(series.samples.len());
             start::tidy(&mut series.samples, self.use_start_timestamps);
+            tidy_counts(&mut series.samples);
             self.count_series();
             let mut samples = series.samples.len();
             if !series.samples.histograms.is_empty() {
@@ -133,7 +135,8 @@ impl Evaluator<'_> {
             row.clear();
             let samples = &data.samples;
             if picked == Picked::Values && samples.histograms.is_empty() {
-                let used = pick(select, grid, samples, lookback, &mut row);
+                let ends = Ends::of(select, grid);
+                let used = newest::pick(samples, ends, lookback, &mut row);
                 if used == 0 {
                     return Ok(());
                 }
@@ -252,7 +255,10 @@ impl Evaluator<'_> {
                         let span = columns.first().map(|(_, span)| *span);
                         self.note(Note::InvalidQuantile(parameters[0]), span);
                     }
-                    if function.wants_counter && start::overlap(samples) {
+                    if function.wants_counter
+                        && !samples.starts.is_empty()
+                        && start::overlap(samples)
+                    {
                         let name = series.labels.metric_name().to_owned();
                         self.note(Note::StartTimeOverlap(name, 1), Some(range.window.span));
                     }
@@ -277,28 +283,6 @@ impl Evaluator<'_> {
     }
 }
 
-/// The newest number at each step that is neither too old nor stale; gives how many there are.
-fn pick(select: &Select, grid: Grid, samples: &Stored, lookback: i64, row: &mut Row) -> u64 {
-    let times = &samples.timestamps[..];
-    let values = &samples.values[..times.len()];
-    let mut end = select.looks_at(grid, 0);
-    let stride = if select.at.is_some() { 0 } else { grid.step };
-    let (mut next, mut used) = (0, 0);
-    row.set_where(|_| {
-        while next < times.len() && times[next] <= end {
-            next += 1;
-        }
-        let oldest = end.saturating_sub(lookback);
-        end = end.saturating_add(stride);
-        let newest = next.checked_sub(1)?;
-        let value = values[newest];
-        let counts = times[newest] > oldest && !is_stale_marker(value);
-        used += u64::from(counts);
-        counts.then_some(value)
-    });
-    used
-}
-
 impl Windows<'_> {
     /// Calls with each step whose window has a sample. `resets`: whether to look for counter resets.
     pub fn for_each(
@@ -309,6 +293,7 @@ impl Windows<'_> {
         let (times, values) = (&self.samples.timestamps[..], &self.samples.values[..]);
         let resets = if resets { start::resets(self.samples) } else { Vec::new() };
         let starts = self.samples.start_timestamps.as_deref().unwrap_or_default();
+        let counts = self.samples.counts.as_deref().unwrap_or_default();
         let (mut low, mut high, mut used) = (0, 0, 0);
         let (mut reset_low, mut reset_high) = (0, 0);
         for step in 0..self.grid.len {
@@ -341,6 +326,7 @@ impl Windows<'_> {
                 times: &times[low..high],
                 values: &values[low..high],
                 starts: starts.get(low..high).unwrap_or_default(),
+                counts: counts.get(low..high).unwrap_or_default(),
                 resets: &resets[reset_low..reset_high],
                 base: low,
                 start,
@@ -385,6 +371,15 @@ impl Windows<'_> {
     }
 }
 
+/// Leaves no counts that do not fit the samples.
+fn tidy_counts(samples: &mut Stored) {
+    let len = samples.len();
+    match &mut samples.counts {
+        Some(counts) if counts.len() >= len => counts.truncate(len),
+        counts => *counts = None,
+    }
+}
+
 /// Leaves live samples only.
 pub(super) fn drop_stale(samples: &mut Stored) {
     if !samples.histograms.is_empty() {
@@ -403,6 +398,9 @@ pub(super) fn drop_stale(samples: &mut Stored) {
             if let Some(starts) = &mut samples.start_timestamps {
                 starts[kept] = starts[at];
             }
+            if let Some(counts) = &mut samples.counts {
+                counts[kept] = counts[at];
+            }
             kept += 1;
         }
     }
@@ -410,6 +408,9 @@ pub(super) fn drop_stale(samples: &mut Stored) {
     values.truncate(kept);
     if let Some(starts) = &mut samples.start_timestamps {
         starts.truncate(kept);
+    }
+    if let Some(counts) = &mut samples.counts {
+        counts.truncate(kept);
     }
 }
 

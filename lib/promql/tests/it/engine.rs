@@ -70,6 +70,35 @@ fn storage_is_told_what_the_samples_are_for() {
 }
 
 #[test]
+fn storage_is_told_which_labels_matter() {
+    let labels = |query: &str| -> Vec<String> {
+        let shown = |hints: Hints| match hints.projection {
+            None => "all".to_owned(),
+            Some(all) if all.include => format!("only {}", all.labels.join(" ")),
+            Some(all) => format!("not {}", all.labels.join(" ")),
+        };
+        requests(query).into_iter().map(|(_, _, hints)| shown(hints)).collect()
+    };
+    let cases: [(&str, &[&str]); 12] = [
+        ("x", &["all"]),
+        ("sum(x)", &["only "]),
+        ("sum by (b, a) (rate(x[2m]))", &["only a b"]),
+        ("avg without (c) (abs(-x) * 2)", &["not __name__ c"]),
+        ("count_values by (a) (\"v\", x)", &["only a"]),
+        ("max by (a) (max_over_time(x[5m:1m]))", &["only a"]),
+        ("topk by (a) (1, x)", &["all"]),
+        ("sum by (a) (topk(1, x))", &["all"]),
+        ("sum by (a) (x / on (b) y)", &["all", "all"]),
+        ("sum by (a) (x * scalar(y))", &["all", "only a"]),
+        ("sum by (a) (label_replace(x, \"a\", \"$1\", \"b\", \"(.*)\"))", &["all"]),
+        ("sum by (a) (histogram_quantile(0.9, sum by (le, a) (x)))", &["only a le"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(labels(query), expected, "{query}");
+    }
+}
+
+#[test]
 fn too_many_samples_are_an_error_in_upstreams_words() {
     let options = QueryOptions { max_samples: 1000, ..QueryOptions::default() };
     let memory = memory(100);
@@ -153,7 +182,7 @@ fn a_matrix_or_string_is_no_answer_to_a_range_query() {
         assert_eq!(
             answer.unwrap_err().to_string(),
             format!(
-                "1:1: parse error: invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+                "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
             )
         );
     }

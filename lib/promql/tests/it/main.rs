@@ -7,7 +7,9 @@
     reason = "all of it is test code; clippy sees that only of functions marked as tests"
 )]
 
+mod ahead;
 mod conformance;
+mod downsampled;
 mod engine;
 mod explain;
 mod generated;

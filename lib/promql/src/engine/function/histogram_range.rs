@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::histogram::{Accumulator, CounterResetHint, FloatHistogram, Mean, Merged};
 
-use super::range::Samples;
+use super::range::{Samples, counted};
 use crate::engine::annotation::{Note, Operation};
 use crate::engine::start;
 use crate::storage::HistogramSample;
@@ -102,7 +102,7 @@ impl MixedWindow<'_> {
                 let differ = |a: f64, b: f64| a != b && !(a.is_nan() && b.is_nan());
                 Ok(Outcome::Number(self.pairs(|_| false, |a, b| !a.same(b), differ)))
             }
-            "count_over_time" => Ok(Outcome::Number(number(self.samples.times.len()))),
+            "count_over_time" => Ok(Outcome::Number(counted(self.samples))),
             "present_over_time" => Ok(Outcome::Number(1.0)),
             "ts_of_first_over_time" => Ok(Outcome::Number(seconds(self.samples.times[0]))),
             "ts_of_last_over_time" => {

@@ -12,6 +12,8 @@ pub(in crate::engine) struct Samples<'a> {
     pub values: &'a [f64],
     /// Since when each sample counts, milliseconds, 0 where that is unknown; empty when of none.
     pub starts: &'a [i64],
+    /// How many samples each one stands for; empty when each is one.
+    pub counts: &'a [f64],
     /// Indices into `values` at which a counter starts over; only for functions that ask for it.
     pub resets: &'a [usize],
     /// Where the window's first sample is in what `resets` counts.
@@ -200,7 +202,10 @@ fn changes(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64>
     Some(number(samples.values.windows(2).filter(differs).count()))
 }
 
-fn average(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {
+fn average(samples: &Samples<'_>, _: Parameters, scratch: &mut Scratch) -> Option<f64> {
+    if !samples.counts.is_empty() {
+        return Some(total(samples, [0.0; 2], scratch)? / counted(samples));
+    }
     let (first, rest) = samples.values.split_first()?;
     let mut mean = Mean::of(*first);
     for value in rest {
@@ -210,7 +215,15 @@ fn average(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64>
 }
 
 fn count(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {
-    Some(number(samples.values.len()))
+    Some(counted(samples))
+}
+
+/// How many samples there are, or were before they were downsampled.
+pub(super) fn counted(samples: &Samples<'_>) -> f64 {
+    match samples.counts {
+        [] => number(samples.values.len()),
+        counts => counts.iter().sum(),
+    }
 }
 
 fn total(samples: &Samples<'_>, _: Parameters, _: &mut Scratch) -> Option<f64> {

@@ -145,6 +145,7 @@ mod tests {
                     times: &[],
                     values: window,
                     starts: &[],
+                    counts: &[],
                     resets: &[],
                     base: low,
                     start: 0,

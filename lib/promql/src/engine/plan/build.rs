@@ -7,7 +7,7 @@ use crate::ast::{
     ValueType, VectorSelector,
 };
 use crate::error::QueryError;
-use crate::storage::Hints;
+use crate::storage::{Aggregate as Downsampling, Hints, Projection};
 
 /// A node and whether it gives the same at every step.
 pub(in crate::engine) struct Planned<T> {
@@ -116,11 +116,23 @@ impl Planner {
         }
     }
 
+    /// The same for an operand, of which no other number than the mean will do.
+    fn of_means(&self) -> Self {
+        let hints = Hints { aggregate: Downsampling::Average, ..self.hints.clone() };
+        Self { hints, ..self.clone() }
+    }
+
+    /// The same for a vector of which every label may matter.
+    pub(super) fn of_all_labels(&self) -> Self {
+        let hints = Hints { projection: None, ..self.hints.clone() };
+        Self { hints, ..self.clone() }
+    }
+
     fn sign(&self, unary: &ast::Unary) -> Result<Vector> {
-        let inner = self.vector(&unary.expr)?;
         if !unary.negative {
-            return Ok(inner);
+            return self.vector(&unary.expr);
         }
+        let inner = self.of_means().vector(&unary.expr)?;
         let map = super::Map {
             function: super::MapFunction::Negate,
             input: inner.node,
@@ -132,6 +144,9 @@ impl Planner {
     fn binary(&self, binary: &Binary) -> Result<Vector> {
         if self.skip_buckets && binary.op.trims() {
             return Self { skip_buckets: false, ..self.clone() }.binary(binary);
+        }
+        if self.hints.aggregate != Downsampling::Average {
+            return self.of_means().binary(binary);
         }
         let is_scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
         let scalar_is_left = is_scalar(&binary.left);
@@ -161,7 +176,8 @@ impl Planner {
         let Some(matching) = binary.matching.clone() else {
             return Err(unsupported("an operator without matching"));
         };
-        let (left, right) = (self.vector(&binary.left)?, self.vector(&binary.right)?);
+        let operand = self.of_all_labels();
+        let (left, right) = (operand.vector(&binary.left)?, operand.vector(&binary.right)?);
         let invariant = left.invariant && right.invariant;
         let (left, right) =
             if invariant { (left.node, right.node) } else { (left.folded(), right.folded()) };
@@ -181,6 +197,8 @@ impl Planner {
             function: op.as_str().to_owned(),
             grouping: aggregate.grouping.clone(),
             by: !aggregate.without,
+            aggregate: Downsampling::wanted_by(op.as_str()),
+            projection: projection(aggregate),
             ..self.hints.clone()
         };
         let input = Self { hints, ..self.clone() }.vector(&aggregate.expr)?;
@@ -298,7 +316,8 @@ impl Planner {
                 "subquery step must be at least one millisecond".to_owned(),
             ));
         }
-        let hints = Hints { step, ..self.hints.clone() };
+        let aggregate = self.hints.aggregate.in_subquery();
+        let hints = Hints { step, aggregate, ..self.hints.clone() };
         let inside = Self { hints, skip_buckets: false, ..self.clone() };
         let input = inside.vector(&subquery.expr)?.folded();
         let at = self.at(&subquery.shift);
@@ -307,6 +326,17 @@ impl Planner {
         let node = Window { source, range, span: subquery.span };
         Ok(Planned { node, invariant: at.is_some() })
     }
+}
+
+/// The labels that an aggregation looks at; `None` for those that hand on whole series.
+fn projection(aggregate: &ast::Aggregate) -> Option<Projection> {
+    let mut labels = aggregate.grouping.clone();
+    if aggregate.without {
+        labels.push(model::METRIC_NAME.to_owned());
+    }
+    labels.sort_unstable();
+    labels.dedup();
+    aggregate.op.reduces().then_some(Projection { labels, include: !aggregate.without })
 }
 
 impl BinaryOp {

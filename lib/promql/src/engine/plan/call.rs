@@ -12,7 +12,7 @@ use crate::ast::{Call, Expr, ValueType};
 use crate::engine::function::histogram::HistogramStat;
 use crate::engine::function::{map, range};
 use crate::error::QueryError;
-use crate::storage::Hints;
+use crate::storage::{Aggregate, Hints};
 
 type Result<T> = std::result::Result<Planned<T>, QueryError>;
 
@@ -40,7 +40,22 @@ impl Planner {
             | "histogram_stdvar" => false,
             _ => self.skip_buckets,
         };
-        Self { hints: Hints { function, ..self.hints.clone() }, skip_buckets, ..self.clone() }
+        let aggregate = Aggregate::wanted_by(&function);
+        let sees_labels = matches!(
+            call.function.name,
+            "histogram_quantile"
+                | "histogram_quantiles"
+                | "histogram_fraction"
+                | "info"
+                | "label_join"
+                | "label_replace"
+                | "sort_by_label"
+                | "sort_by_label_desc"
+                | "scalar"
+        );
+        let inner = if sees_labels { self.of_all_labels() } else { self.clone() };
+        let hints = Hints { function, aggregate, ..inner.hints };
+        Self { hints, skip_buckets, ..inner }
     }
 
     pub(super) fn scalar_call(&self, call: &Call) -> Result<Scalar> {
