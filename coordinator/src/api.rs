@@ -6,7 +6,7 @@ mod plan;
 mod snapshot;
 mod stop_scrape;
 mod targets;
-mod tsdb;
+pub(crate) mod tsdb;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,6 +38,7 @@ pub(crate) struct Api {
     pub(crate) leadership: Leadership,
     pub(crate) ledger: Ledger,
     pub(crate) growth: Growth,
+    pub(crate) past: tsdb::Past,
     pub(crate) switch: Switch,
     pub(crate) configs: watch::Receiver<Arc<promconf::Config>>,
 }

@@ -117,6 +117,10 @@ pub struct LifeArgs {
     /// How long a shard keeps its targets whose Prometheus answers but whose sidecar does not; 0: for ever.
     #[arg(long = "shard.agent-grace", default_value = "1h", value_parser = duration)]
     pub(crate) agent_grace: Duration,
+    /// How long shards that do not answer at all, their Prometheus servers neither, keep their targets when they are three
+    /// or more and most of a replica group: then it may be the coordinator that is cut off.
+    #[arg(long = "shard.partition-grace", default_value = "20m", value_parser = duration)]
+    pub(crate) partition_grace: Duration,
     /// How long the replay of a WAL may make no progress before the shard counts as down.
     #[arg(long = "shard.replay-grace", default_value = "10m", value_parser = duration)]
     pub(crate) replay_grace: Duration,

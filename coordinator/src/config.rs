@@ -167,8 +167,8 @@ impl Config {
 
 impl LifeArgs {
     fn limits(&self) -> LifeLimits {
-        let Self { agent_grace, scale_step, cooldown, .. } = *self;
-        LifeLimits { agent_grace, scale_step, cooldown }
+        let Self { agent_grace, partition_grace, scale_step, cooldown, .. } = *self;
+        LifeLimits { agent_grace, partition_grace, scale_step, cooldown }
     }
 
     fn patience(&self, grace: Duration) -> Patience {

@@ -61,6 +61,10 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let ledger = ledger::Ledger::open(&config.data_dir.join(MOVES_FILE));
     let switch = stop::Switch::open(&config.data_dir)?;
     let growth = growth::Growth::default();
+    let past = api::tsdb::Past::default();
+    let watch_metrics =
+        api::tsdb::watch_metrics(past.clone(), statuses.clone(), ctx.shutdown.clone());
+    ctx.tasks.spawn("growth of metrics", watch_metrics);
     let routes = api::router(api::Api {
         status: statuses,
         events: events.clone(),
@@ -68,6 +72,7 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
         leadership: leadership.clone(),
         ledger: ledger.clone(),
         growth: growth.clone(),
+        past,
         switch: switch.clone(),
         configs: configs.clone(),
     });

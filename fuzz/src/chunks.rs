@@ -287,7 +287,8 @@ fn encode(encoding: Encoding, samples: &Samples) -> Result<Vec<u8>, String> {
     }
 }
 
-fn payload(random: &mut Random, encoding: Encoding) -> Vec<u8> {
+/// Samples of an encoding, encoded.
+pub(crate) fn payload(random: &mut Random, encoding: Encoding) -> Vec<u8> {
     let samples = samples(random, encoding);
     encode(encoding, &samples).unwrap_or_default()
 }

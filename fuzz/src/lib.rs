@@ -7,7 +7,9 @@
 //! An input depends on the seed and its number only. A stack overflow, which nothing can catch, is found again from
 //! the number that the last progress line shows: `--from`.
 
+pub mod blocks;
 pub mod chunks;
+pub mod frames;
 pub mod memory;
 pub mod parser;
 pub mod random;
@@ -32,5 +34,10 @@ pub trait Target: Send + Sync {
 /// Every target.
 #[must_use]
 pub fn targets() -> Vec<Box<dyn Target>> {
-    vec![Box::new(parser::Parser::new()), Box::new(chunks::Chunks)]
+    vec![
+        Box::new(parser::Parser::new()),
+        Box::new(chunks::Chunks),
+        Box::new(blocks::Blocks::new()),
+        Box::new(frames::Frames),
+    ]
 }

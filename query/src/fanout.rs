@@ -21,7 +21,7 @@ mod labels;
 pub mod merge;
 mod source;
 mod unary;
-mod wire;
+pub(crate) mod wire;
 
 pub use budget::Budget;
 pub use labels::{LabelsQuery, Metadata};

@@ -19,6 +19,7 @@ mod decode;
 
 use crate::active::{Listed, Progress};
 use crate::dedup::{self, Function};
+use crate::fanout::wire::{self, Frame};
 use crate::fanout::{
     Budget, Fanout, FanoutError, Merged, RawChunk, RawSeries, Resolution, Scope, SeriesQuery,
 };
@@ -363,6 +364,35 @@ fn is_one_replica(chunks: &[RawChunk]) -> bool {
     chunks.windows(2).all(|pair| {
         pair[0].source == pair[1].source && pair[0].chunk.max_time < pair[1].chunk.min_time
     })
+}
+
+/// What is in one message of a Series stream.
+#[derive(Debug, Default)]
+pub struct Message {
+    /// Labels and samples of its series, in its order; of replicas nothing is known here.
+    pub series: Vec<SeriesData>,
+    /// Why chunks were left out.
+    pub left_out: Vec<String>,
+}
+
+/// Reads one message of a StoreAPI Series stream, and the samples of all its chunks, as a query reads what it receives.
+///
+/// # Errors
+///
+/// Bytes that are no such message.
+pub fn read_message(message: Vec<u8>) -> Result<Message, String> {
+    let frame = wire::frame(&message.into()).map_err(|error| error.to_string())?;
+    let mut found = Message::default();
+    let Frame::Series(all) = frame else { return Ok(found) };
+    for (labels, chunks) in all {
+        let mut samples = Samples::default();
+        for chunk in chunks {
+            let appended = decode::append(&mut samples, &chunk, i64::MIN, i64::MAX);
+            found.left_out.extend(appended.err());
+        }
+        found.series.push(SeriesData { labels, samples });
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use model::Labels;
 
-use promconf::target::{SCRAPE_INTERVAL, SCRAPE_TIMEOUT};
+use promconf::shard_file::OWN_PARAM_PREFIX;
+use promconf::target::PARAM_PREFIX;
 
 use crate::assignment::Target;
 use crate::prometheus::{ActiveTarget, Health, Samples, Size};
@@ -30,7 +31,7 @@ pub(crate) struct Score {
     pub(crate) good_scrapes: u64,
     /// Of the last successful scrape that could be told apart from other targets'.
     pub(crate) size: Size,
-    /// The last scrape under the labels that it has now.
+    /// The last scrape under the labels, and at the URL, that it has now.
     pub(crate) labelled: Option<Timestamp>,
 }
 
@@ -121,13 +122,23 @@ fn current(
     all.into_iter().max_by_key(|(_, active)| is_labelled(target, active))
 }
 
-/// Whether a loop scrapes a target as it is to be scraped now.
+/// Whether a loop scrapes a target as it is to be scraped now: under its labels, and at its URL.
 fn is_labelled(target: &Target, active: &ActiveTarget) -> bool {
-    let public = target.labels.iter().filter(|(name, _)| !name.starts_with("__"));
-    let is_written = |name: &str, seen: &str| target.labels.get(name).is_none_or(|own| own == seen);
-    public.eq(active.public.iter())
-        && is_written(SCRAPE_INTERVAL, &active.interval)
-        && is_written(SCRAPE_TIMEOUT, &active.timeout)
+    let is_own_param = |name: &str| name.starts_with(OWN_PARAM_PREFIX);
+    let mut params = 0;
+    let (hidden, public): (Vec<_>, Vec<_>) =
+        target.labels.iter().partition(|(name, _)| name.starts_with("__"));
+    let is_written =
+        hidden.into_iter().all(|(name, value)| match name.strip_prefix(PARAM_PREFIX) {
+            Some(param) => {
+                params += 1;
+                active.hidden.get(&format!("{OWN_PARAM_PREFIX}{param}")) == Some(value)
+            }
+            None => active.hidden.get(name) == Some(value),
+        });
+    is_written
+        && public.into_iter().eq(active.public.iter())
+        && active.hidden.iter().filter(|(name, _)| is_own_param(name)).count() == params
 }
 
 /// Public labels that more than one target has: their series overwrite each other, so no size can be told.

@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::passing::Passing;
 use crate::poll::Observed;
-use crate::prometheus::Prometheus;
+use crate::prometheus::{Discovered, Prometheus};
 use crate::recover::{self, Recovered};
 use crate::rollout::Rollout;
 use crate::{files, state_file};
@@ -90,7 +90,17 @@ impl Owner {
         metrics: Metrics,
     ) -> Result<(Self, Handle)> {
         let settings = Arc::clone(&config);
-        let start = blocking(move || Start::from_disk(&settings)).await?;
+        let kept = blocking(move || {
+            files::make_folders(&settings)?;
+            state_file::load(&settings.data_dir, now_ms())
+        })
+        .await?;
+        let scraped = match kept {
+            Some(_) => Vec::new(),
+            None => recover::scraped(&config, &prometheus).await,
+        };
+        let settings = Arc::clone(&config);
+        let start = blocking(move || Start::from_disk(&settings, kept, &scraped)).await?;
         metrics.target_files_written.inc_by(start.touched as u64);
         let rollout = Rollout::open(
             &config,
@@ -383,15 +393,19 @@ struct Start {
 }
 
 impl Start {
-    /// Also writes the targets' files. A configuration that cannot be used is replaced: a broken local file by the one
+    /// With the assignment that was persisted, or else with what the shard scrapes as far as that can be told. Also
+    /// writes the targets' files. A configuration that cannot be used is replaced: a broken local file by the one
     /// persisted last, and that by none, so that Prometheus can start in any case.
-    fn from_disk(config: &Config) -> Result<Self> {
-        files::make_folders(config)?;
+    fn from_disk(
+        config: &Config,
+        persisted: Option<Assignment>,
+        scraped: &[Discovered],
+    ) -> Result<Self> {
         let mut kept = None;
-        let mut assignment = match state_file::load(&config.data_dir, now_ms())? {
+        let mut assignment = match persisted {
             Some(assignment) => assignment,
             None => {
-                let recovered = recover::from_files(config, now_ms());
+                let recovered = recover::from_files(config, scraped, now_ms());
                 let targets = recovered.map(|Recovered { targets, rendered }| {
                     kept = Some(rendered);
                     targets

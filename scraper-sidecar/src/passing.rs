@@ -1,5 +1,5 @@
-//! Targets whose labels have changed: what they were called before goes on being scraped until the new labels were
-//! scraped once. Pure.
+//! Targets whose labels have changed, those included that say where to scrape: what they were before goes on being
+//! scraped until they were scraped once as they are now. Pure.
 //!
 //! Prometheus takes a target with other labels for another one: it ends the old loop at once, and begins the new one at
 //! an offset of its own within the interval, so that up to an interval is missed. Here the old loop ends later.

@@ -9,7 +9,7 @@ use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-pub(crate) use answers::{ActiveTarget, Health, Samples, Size, WalReplay};
+pub(crate) use answers::{ActiveTarget, Discovered, Health, Samples, Size, WalReplay};
 pub(crate) use own_metrics::OwnMetrics;
 
 /// A status call; Prometheus answers these from memory.
@@ -105,6 +105,12 @@ impl Prometheus {
         Ok(page.into_ours())
     }
 
+    /// What is scraped now, as discovery has told it.
+    pub(crate) async fn discovered(&self) -> Result<Vec<Discovered>, CallError> {
+        let response = self.get("api/v1/targets", &[("state", "active")], SLOW).await?;
+        Ok(parse::<answers::DiscoveredPage>(response, LARGE).await?.active_targets)
+    }
+
     /// What the latest successful scrape of each target brought, by the target's public labels.
     pub(crate) async fn samples(&self) -> Result<Samples, CallError> {
         let response = self.get("api/v1/query", &[("query", SCRAPES)], SLOW).await?;
@@ -178,7 +184,10 @@ async fn refusal(response: Response) -> CallError {
 async fn error_text(response: Response) -> String {
     const SHOWN: usize = 2000;
     match svc::http::read_body(response, SMALL).await {
-        Ok(body) => String::from_utf8_lossy(&body).trim().chars().take(SHOWN).collect(),
+        Ok(body) => {
+            let text = promconf::without_values(String::from_utf8_lossy(&body).trim());
+            text.chars().take(SHOWN).collect()
+        }
         Err(error) => svc::chain(&error),
     }
 }

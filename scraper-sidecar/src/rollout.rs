@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::owner::blocking;
 use crate::prometheus::{CallError, OwnMetrics, Prometheus, Readiness, Reload};
 
-const LAST_GOOD: &str = "prometheus.last-good.yml";
+pub(crate) const LAST_GOOD: &str = "prometheus.last-good.yml";
 const REJECTED: &str = "prometheus.rejected.yml";
 
 /// After so many failed connections the file itself may be what keeps Prometheus down: some seconds.

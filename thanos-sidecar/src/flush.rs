@@ -33,6 +33,9 @@ use record::Record;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// How many scrape intervals a head has to be quiet for: two and a tenth, and what a busy machine is late.
+const QUIET_INTERVALS: f64 = 2.5;
+
 /// Why not everything is in the bucket.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,6 +55,10 @@ pub enum Error {
     NoSnapshot(String),
     #[error("prometheus still scrapes: its head grew while the snapshot was made")]
     Growing,
+    #[error(
+        "prometheus may not be done yet: its last sample is {age:?} old, {quiet:?} are waited for"
+    )]
+    Restless { age: Duration, quiet: Duration },
     #[error("{0} blocks are not in the bucket yet")]
     Pending(usize),
 }
@@ -121,6 +128,7 @@ impl Flusher {
         if let Some(max_time) = self.prometheus.head_max_time().await? {
             let record = Record::read(&self.options.dir);
             if !record.covers(max_time) {
+                self.check_quiet(max_time).await?;
                 let name = self.snapshot(&record, max_time).await?;
                 self.ship_snapshot(&name, &labels).await?;
                 Record::done(max_time).write(&self.options.dir)?;
@@ -129,6 +137,15 @@ impl Flusher {
         }
         let shipped = self.shipped().await?;
         if shipped.complete { Ok(()) } else { Err(Error::Pending(shipped.pending_blocks)) }
+    }
+
+    /// A series that ends gets a stale marker for the scrape that did not come, a little after the one after that
+    /// would have come (`endOfRunStaleness` of Prometheus' scrape loop). What is shipped before is shipped twice.
+    async fn check_quiet(&self, max_time: i64) -> Result<(), Error> {
+        let quiet = self.prometheus.longest_interval().await?.mul_f64(QUIET_INTERVALS);
+        let age = jiff::Timestamp::now().as_millisecond().saturating_sub(max_time);
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        if age < quiet { Err(Error::Restless { age, quiet }) } else { Ok(()) }
     }
 
     /// A snapshot of a head that ends at `max_time`: the one that was begun with, or a new one.

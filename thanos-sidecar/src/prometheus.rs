@@ -71,6 +71,12 @@ impl Prometheus {
         answer::external_labels(&config.data.yaml)
     }
 
+    /// The longest time between two scrapes of a job.
+    pub async fn longest_interval(&self) -> Result<Duration, Error> {
+        let config: Answer<ConfigAnswer> = self.get("/api/v1/status/config", &[]).await?;
+        answer::longest_interval(&config.data.yaml)
+    }
+
     /// The flags it was started with.
     pub async fn flags(&self) -> Result<BTreeMap<String, String>, Error> {
         Ok(self.get("/api/v1/status/flags", &[]).await?.data)

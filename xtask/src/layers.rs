@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("thanos-sidecar", &["block", "model", "objstore", "proto", "svc"]),
     ("query", &["model", "promql", "proto", "svc", "tsdb"]),
     ("shoal", &["coordinator", "promql", "query", "scraper-sidecar", "svc", "thanos-sidecar"]),
-    ("fuzz", &["model", "promql", "tsdb"]),
+    ("fuzz", &["model", "promql", "proto", "query", "tsdb"]),
     ("codegen", &[]),
     ("xtask", &[]),
 ];

@@ -84,7 +84,7 @@ pub(super) async fn jobs(State(api): State<Api>, Query(query): Query<JobsQuery>)
     success(Jobs { jobs: jobs.collect() })
 }
 
-fn change(now: u64, before: u64) -> i64 {
+pub(super) fn change(now: u64, before: u64) -> i64 {
     let change = i128::from(now) - i128::from(before);
     i64::try_from(change).unwrap_or(if change > 0 { i64::MAX } else { i64::MIN })
 }

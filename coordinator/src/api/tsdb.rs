@@ -1,7 +1,9 @@
 //! `/api/v1/status/tsdb`: the metrics and label pairs with the most series, over all shards of a replica group. Asks
 //! the shards' Prometheus servers, which list a few of the largest each (web/api/v1/api.go, `serveTSDBStatus`).
 
-use std::collections::HashMap;
+mod past;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,12 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{Api, bad_data, internal, success};
+use crate::cycle::now_ms;
+use crate::status::Status as World;
+pub(crate) use past::Past;
+
+/// How often it is seen whether metrics are to be noted.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// How long a shard's Prometheus may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -68,6 +76,9 @@ struct Ours {
     /// Shards that are not in the sums, each with the reason.
     missing: Vec<Missing>,
     head_stats: HeadStats,
+    /// What the growth of metrics is measured over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth_seconds: Option<i64>,
     series_count_by_metric_name: Vec<Summed>,
     series_count_by_label_value_pair: Vec<Summed>,
 }
@@ -86,6 +97,15 @@ struct Summed {
     name: String,
     value: u64,
     at_most: u64,
+    /// Of a metric whose series were exact then and now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth: Option<i64>,
+}
+
+impl Summed {
+    fn is_exact(&self) -> bool {
+        self.value == self.at_most
+    }
 }
 
 /// `limit` items of each list (10 as in Prometheus), of the shards of `group` (0).
@@ -103,6 +123,63 @@ pub(super) async fn tsdb(State(api): State<Api>, Query(query): Query<TsdbQuery>)
         Err(cause) => return internal(svc::chain(cause.as_ref())),
     };
     let status = Arc::clone(&api.status.borrow());
+    let Gathered { shards, good, missing } = gather(&client, &status, group).await;
+    let heads = || good.iter().map(|status: &Status| &status.head_stats);
+    let head_stats = HeadStats {
+        num_series: heads().map(|head| head.num_series).sum(),
+        chunk_count: heads().map(|head| head.chunk_count).sum(),
+    };
+    let pairs: Vec<&[Item]> =
+        good.iter().map(|status| status.series_count_by_label_value_pair.as_slice()).collect();
+    let mut series_count_by_metric_name = sum_of_metrics(&good, limit);
+    let before = api.past.of(group);
+    if let Some((_, before)) = &before {
+        compare(&mut series_count_by_metric_name, before);
+    }
+    success(Ours {
+        group,
+        shards,
+        missing,
+        head_stats,
+        growth_seconds: before.map(|(at, _)| (now_ms() - at) / 1_000),
+        series_count_by_metric_name,
+        series_count_by_label_value_pair: sum(&pairs, limit),
+    })
+}
+
+/// Asks the shards now and then, so that there is something to compare with.
+pub(crate) async fn watch_metrics(
+    past: Past,
+    status: tokio::sync::watch::Receiver<Arc<World>>,
+    shutdown: svc::Shutdown,
+) -> anyhow::Result<()> {
+    let client = svc::http::client(DEADLINE)?;
+    while shutdown.sleep(LOOK).await {
+        let world = Arc::clone(&status.borrow());
+        let groups: BTreeSet<u32> =
+            world.shards.iter().map(|shard| shard.endpoint.id.group).collect();
+        for group in groups.into_iter().filter(|group| past.is_due(*group, now_ms())) {
+            let gathered = shutdown.until(gather(&client, &world, group)).await;
+            let Some(gathered) = gathered else { return Ok(()) };
+            // A sum that lacks shards would look like growth later.
+            if !gathered.good.is_empty() && gathered.missing.is_empty() {
+                let exact = sum_of_metrics(&gathered.good, ASKED).into_iter();
+                let exact = exact.filter(Summed::is_exact).map(|sum| (sum.name, sum.value));
+                past.note(group, exact.collect(), now_ms());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the shards of a group have answered.
+struct Gathered {
+    shards: usize,
+    good: Vec<Status>,
+    missing: Vec<Missing>,
+}
+
+async fn gather(client: &reqwest::Client, status: &World, group: u32) -> Gathered {
     let shards = status.shards.iter().filter(|shard| shard.endpoint.id.group == group);
     let asked: Vec<_> = shards
         .map(|shard| {
@@ -111,32 +188,29 @@ pub(super) async fn tsdb(State(api): State<Api>, Query(query): Query<TsdbQuery>)
             async move { (id, ask(&client, url).await) }
         })
         .collect();
-    let count = asked.len();
+    let mut gathered = Gathered { shards: asked.len(), good: Vec::new(), missing: Vec::new() };
     let answers: Vec<_> = futures::stream::iter(asked).buffered(CONCURRENCY).collect().await;
-    let (mut good, mut missing) = (Vec::new(), Vec::new());
     for (shard, answer) in answers {
         match answer {
-            Ok(answer) => good.push(answer),
-            Err(reason) => missing.push(Missing { shard, reason }),
+            Ok(answer) => gathered.good.push(answer),
+            Err(reason) => gathered.missing.push(Missing { shard, reason }),
         }
     }
-    let heads = || good.iter().map(|status: &Status| &status.head_stats);
-    let head_stats = HeadStats {
-        num_series: heads().map(|head| head.num_series).sum(),
-        chunk_count: heads().map(|head| head.chunk_count).sum(),
-    };
+    gathered
+}
+
+fn sum_of_metrics(good: &[Status], limit: usize) -> Vec<Summed> {
     let metrics: Vec<&[Item]> =
         good.iter().map(|status| status.series_count_by_metric_name.as_slice()).collect();
-    let pairs: Vec<&[Item]> =
-        good.iter().map(|status| status.series_count_by_label_value_pair.as_slice()).collect();
-    success(Ours {
-        group,
-        shards: count,
-        missing,
-        head_stats,
-        series_count_by_metric_name: sum(&metrics, limit),
-        series_count_by_label_value_pair: sum(&pairs, limit),
-    })
+    sum(&metrics, limit)
+}
+
+/// By how many series metrics have grown.
+fn compare(metrics: &mut [Summed], before: &HashMap<String, u64>) {
+    for metric in metrics.iter_mut().filter(|metric| metric.is_exact()) {
+        let before = before.get(&metric.name);
+        metric.growth = before.map(|before| super::jobs::change(metric.value, *before));
+    }
 }
 
 async fn ask(client: &reqwest::Client, url: Option<String>) -> Result<Status, String> {
@@ -175,6 +249,7 @@ fn sum(shards: &[&[Item]], limit: usize) -> Vec<Summed> {
             name: name.to_owned(),
             value,
             at_most: value.saturating_add(everywhere.saturating_sub(bounds)),
+            growth: None,
         })
         .collect();
     summed.sort_by(|a, b| b.value.cmp(&a.value).then_with(|| a.name.cmp(&b.name)));
@@ -198,9 +273,19 @@ mod tests {
             cut.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let cut = items(&cut);
         let found = sum(&[&whole, &whole], 9);
-        assert_eq!(found[0], Summed { name: "a".to_owned(), value: 18, at_most: 18 });
-        let found = sum(&[&whole, &cut], 99);
-        assert_eq!(found[0], Summed { name: "m0".to_owned(), value: 100, at_most: 100 });
+        let exact = |name: &str, value| Summed {
+            name: name.to_owned(),
+            value,
+            at_most: value,
+            growth: None,
+        };
+        assert_eq!(found[0], exact("a", 18));
+        let mut found = sum(&[&whole, &cut], 99);
+        assert_eq!(found[0], exact("m0", 100));
+        compare(&mut found, &HashMap::from([("m0".to_owned(), 130), ("a".to_owned(), 1)]));
+        assert_eq!((found[0].growth, found[1].growth), (Some(-30), None));
+        let listed_in_part = found.iter().find(|summed| summed.name == "a").unwrap();
+        assert_eq!(listed_in_part.growth, None);
         let a = found.iter().find(|summed| summed.name == "a").unwrap();
         assert_eq!((a.value, a.at_most), (9, 9 + 91));
         assert_eq!(sum(&[&whole, &cut], 3).len(), 3);

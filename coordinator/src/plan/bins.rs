@@ -27,6 +27,15 @@ pub(super) struct Bin {
     oversize: usize,
 }
 
+/// What does not show in a shard's condition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubts {
+    /// It is treated as quarantined.
+    pub(super) quarantined: bool,
+    /// Whether it is the coordinator that is cut off; see [`super::lifecycle::CutOff`].
+    pub(super) cut_off: bool,
+}
+
 /// A target in a bin.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
@@ -51,14 +60,9 @@ pub(super) enum Status {
 }
 
 impl Bin {
-    pub(super) fn existing(
-        shard: &ShardView,
-        quarantined: bool,
-        limits: &Limits,
-        now: i64,
-    ) -> Self {
-        let status = status(shard, quarantined, limits, now);
-        let known = shard.known;
+    pub(super) fn existing(shard: &ShardView, doubts: Doubts, limits: &Limits, now: i64) -> Self {
+        let status = status(shard, doubts, limits, now);
+        let (known, quarantined) = (shard.known, doubts.quarantined);
         Self { known, status, quarantined, ..Self::wanted(shard.id, shard.capacity) }
     }
 
@@ -187,13 +191,14 @@ pub(super) fn share(capacity: u64, percent: u64) -> u64 {
     u64::try_from(u128::from(capacity) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
 
-fn status(shard: &ShardView, quarantined: bool, limits: &Limits, now: i64) -> Status {
+fn status(shard: &ShardView, doubts: Doubts, limits: &Limits, now: i64) -> Status {
+    let Doubts { quarantined, cut_off } = doubts;
     let condition = shard.condition;
     let within = |since: i64, time: std::time::Duration| {
         now.saturating_sub(since) <= i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
     };
     let trouble = |since: i64| {
-        let grace = grace(condition, shard.known, limits);
+        let grace = grace(condition, shard.known, cut_off, limits);
         if grace.is_none_or(|grace| within(since, grace)) { Status::Waiting } else { Status::Lost }
     };
     match condition {

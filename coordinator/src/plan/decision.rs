@@ -212,6 +212,8 @@ pub enum Decision {
     Overloaded { shard: ShardId, load: u64, capacity: u64 },
     /// A shard has been in trouble for longer than the grace time.
     Lost { shard: ShardId, targets: usize, load: u64 },
+    /// Most shards of a group do not answer at all: they keep their targets for longer than one of them would.
+    CutOff { group: u32, silent: usize, shards: usize },
     /// A shard is in quarantine: its load moves to others.
     Spread { shard: ShardId, targets: usize, load: u64 },
     /// A shard has been empty for long enough, and now puts all of its data into the bucket.
@@ -241,6 +243,7 @@ impl Decision {
             Self::DrainStopped { .. } => "drain_stopped",
             Self::Overloaded { .. } => "overloaded",
             Self::Lost { .. } => "lost",
+            Self::CutOff { .. } => "cut_off",
             Self::Spread { .. } => "spread",
             Self::Ship { .. } => "ship",
         }
@@ -286,6 +289,11 @@ impl fmt::Display for Decision {
             Self::Lost { shard, targets, load } => write!(
                 f,
                 "shard {shard} is lost: its {targets} targets with {load} series move to others"
+            ),
+            Self::CutOff { group, silent, shards } => write!(
+                f,
+                "group {group} may be cut off from the coordinator: {silent} of its {shards} shards do not answer at \
+                 all, and keep their targets for now"
             ),
             Self::Spread { shard, targets, load } => write!(
                 f,

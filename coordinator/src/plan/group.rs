@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::Copies;
-use super::bins::{Bin, Status, share};
+use super::bins::{Bin, Doubts, Status, share};
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
+use super::lifecycle::CutOff;
 use super::quarantine;
 use super::shelves::{Fit, Reach, Shelves, Wish, level};
 use super::{Budget, History, Limits, Move, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved};
@@ -26,6 +27,8 @@ pub(super) struct Planner<'a> {
     pub(super) bins: Vec<Bin>,
     /// How many of the bins exist.
     pub(super) existing: usize,
+    /// Whether most of them are out of reach.
+    pub(super) cut_off: Option<CutOff>,
     /// All targets that have a load, and its sum.
     pub(super) total: (u64, u64),
     /// Targets that discovery does not know and that stay nevertheless; ascending.
@@ -51,12 +54,15 @@ impl<'a> Planner<'a> {
         group: u32,
         copies: &'a Copies,
     ) -> Self {
-        let mut bins: Vec<Bin> = seen
-            .shards
-            .iter()
-            .filter(|shard| shard.id.group == group)
-            .zip(quarantine::admitted(seen.shards.iter().filter(|s| s.id.group == group)))
-            .map(|(shard, quarantined)| Bin::existing(shard, quarantined, limits, now))
+        let shards = seen.shards.iter().filter(|shard| shard.id.group == group);
+        let cut_off = CutOff::of(shards.clone());
+        let mut bins: Vec<Bin> = shards
+            .clone()
+            .zip(quarantine::admitted(shards))
+            .map(|(shard, quarantined)| {
+                let doubts = Doubts { quarantined, cut_off: cut_off.is_some() };
+                Bin::existing(shard, doubts, limits, now)
+            })
             .collect();
         for bin in &mut bins {
             bin.draining = history.draining.get(&group) == Some(&bin.id.ordinal);
@@ -73,6 +79,7 @@ impl<'a> Planner<'a> {
             copies,
             bins,
             existing,
+            cut_off,
             total: (0, 0),
             kept: Vec::new(),
             unowned: Vec::new(),

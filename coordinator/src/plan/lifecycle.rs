@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use super::{Condition, Limits};
+use super::{Condition, Limits, ShardView};
 
 /// What is known of a shard beyond its condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +46,9 @@ pub struct LifeLimits {
     /// How long a shard keeps its targets whose Prometheus answers but whose sidecar does not: it goes on scraping
     /// them. Zero: for ever.
     pub agent_grace: Duration,
+    /// How long shards that do not answer at all keep their targets when they are most of a group: then it may be the
+    /// coordinator that is cut off. No shorter than the grace time.
+    pub partition_grace: Duration,
     /// Most shards that are added to or removed from a group in a minute.
     pub scale_step: u32,
     /// How long a target stays where it is after a failed move; doubled with each failure, up to 64 times.
@@ -56,6 +59,7 @@ impl Default for LifeLimits {
     fn default() -> Self {
         Self {
             agent_grace: Duration::from_secs(3600),
+            partition_grace: Duration::from_secs(1200),
             scale_step: 100,
             cooldown: Duration::from_secs(60),
         }
@@ -88,10 +92,40 @@ impl Rung {
     }
 }
 
+/// Fewer silent shards than that are a coincidence.
+const SILENT: usize = 3;
+
+/// Most of a group does not answer at all, its Prometheus servers neither: rather than that all of them are dead, the
+/// coordinator is cut off from them, and they scrape on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CutOff {
+    pub(super) silent: usize,
+    pub(super) shards: usize,
+}
+
+impl CutOff {
+    pub(super) fn of<'a>(group: impl Iterator<Item = &'a ShardView>) -> Option<Self> {
+        let (mut silent, mut shards) = (0, 0);
+        for shard in group {
+            shards += 1;
+            silent += usize::from(matches!(shard.condition, Condition::Unreachable { .. }));
+        }
+        (silent >= SILENT && 2 * silent > shards).then_some(Self { silent, shards })
+    }
+}
+
 /// How long a shard in this condition keeps its targets; `None`: for ever. One that has not said what it holds may hold
 /// anything, and is not waited for any longer than a dead one.
-pub(super) fn grace(condition: Condition, known: bool, limits: &Limits) -> Option<Duration> {
+pub(super) fn grace(
+    condition: Condition,
+    known: bool,
+    cut_off: bool,
+    limits: &Limits,
+) -> Option<Duration> {
     match condition {
+        Condition::Unreachable { .. } if cut_off => {
+            Some(limits.life.partition_grace.max(limits.grace))
+        }
         Condition::AgentDown { .. } if known => {
             let grace = limits.life.agent_grace.max(limits.grace);
             (!limits.life.agent_grace.is_zero()).then_some(grace)

@@ -3,6 +3,7 @@
 use super::bins::Status;
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::group::Planner;
+use super::lifecycle::CutOff;
 use super::{Condition, Cooldown, Holding, Move, Plan, SERIES_PER_SCRAPE, Size, State, TargetView};
 
 /// A target on a shard, as reported.
@@ -47,6 +48,9 @@ impl Planner<'_> {
     }
 
     fn report_lost(&self, plan: &mut Plan) {
+        if let Some(CutOff { silent, shards }) = self.cut_off {
+            plan.decisions.push(Decision::CutOff { group: self.group, silent, shards });
+        }
         let shards = self.seen.shards.iter().filter(|shard| shard.id.group == self.group);
         for (bin, shard) in self.bins.iter().zip(shards) {
             if bin.status == Status::Lost && !shard.holdings.is_empty() {

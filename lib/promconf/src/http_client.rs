@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::reader::Section;
 use crate::schema::join;
-use crate::{Error, Secret};
+use crate::{Error, Secret, ServerUrl};
 
 /// How to reach a target. Only one of `basic_auth`, `authorization` and `oauth2` is set; the old `bearer_token` and
 /// `bearer_token_file` have become an `authorization`. Paths are absolute.
@@ -66,8 +66,9 @@ pub struct OAuth2 {
     /// Empty means `client_credentials`.
     pub grant_type: String,
     pub scopes: Vec<String>,
-    pub token_url: String,
-    pub endpoint_params: BTreeMap<String, String>,
+    pub token_url: ServerUrl,
+    /// Some endpoints want a password among them.
+    pub endpoint_params: BTreeMap<String, Secret>,
     pub tls: TlsConfig,
     pub proxy: ProxyConfig,
 }
@@ -240,8 +241,12 @@ impl OAuth2 {
             client_secret_file: path(section, "client_secret_file", folder)?,
             grant_type: section.string_or_empty("grant_type")?,
             scopes: section.strings("scopes")?.unwrap_or_default(),
-            token_url,
-            endpoint_params: section.string_map("endpoint_params")?,
+            token_url: ServerUrl::new(token_url),
+            endpoint_params: section
+                .string_map("endpoint_params")?
+                .into_iter()
+                .map(|(name, value)| (name, Secret::new(value)))
+                .collect(),
             tls: TlsConfig::read(section, folder)?,
             proxy: ProxyConfig::read(section)?,
         })

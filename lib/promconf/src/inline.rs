@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::reader::string_list;
 use crate::schema::{self, TOP};
 use crate::yaml::{self, Node};
-use crate::{Error, glob};
+use crate::{Error, glob, load};
 
 const KEY: &str = "scrape_config_files";
 
@@ -38,12 +38,10 @@ pub(crate) fn read(root: &Node, file: &Path, folder: &Path) -> Result<Vec<Includ
         let paths =
             glob::expand(&full).map_err(|source| Error::Read { path: full.clone(), source })?;
         for path in paths {
-            let text = fs::read_to_string(&path)
-                .map_err(|source| Error::Read { path: path.clone(), source })?;
-            let (root, _) = yaml::parse(&text).map_err(|cause| Error::Syntax {
-                file: path.clone(),
-                line: cause.line,
-                what: cause.what,
+            let bytes =
+                fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let (root, _) = yaml::parse(load::text(&bytes, &path)?).map_err(|cause| {
+                Error::Syntax { file: path.clone(), line: cause.line, what: cause.what }
             })?;
             included.push(Included {
                 path,

@@ -33,7 +33,7 @@ pub use error::Error;
 pub use http_client::{
     Authorization, BasicAuth, Header, HttpClientConfig, OAuth2, ProxyConfig, TlsConfig, TlsVersion,
 };
-pub use load::{load, parse};
+pub use load::{load, parse, text};
 pub use relabel::{NameValidation, RelabelConfig};
 pub use scrape_config::{Limits, ScrapeConfig};
-pub use secret::{Secret, ServerUrl, redacted_url};
+pub use secret::{Secret, ServerUrl, redacted_url, without_values};

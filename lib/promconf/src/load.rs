@@ -16,9 +16,17 @@ use crate::{Config, Error, Global, ScrapeConfig, UnknownField};
 /// Loads a file, `scrape_config_files` included. Paths in the result are absolute; relative ones started from the
 /// folder of the file that holds them.
 pub fn load(path: &Path) -> Result<Config, Error> {
-    let text =
-        fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    parse(&text, path)
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    parse(text(&bytes, path)?, path)
+}
+
+/// The text of a file, `path`, that has to be UTF-8.
+pub fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, Error> {
+    std::str::from_utf8(bytes).map_err(|cause| {
+        let before = &bytes[..cause.valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Error::Syntax { file: path.to_owned(), line, what: "is not UTF-8".to_owned() }
+    })
 }
 
 /// Like [`load`], with the text of the main file at hand.

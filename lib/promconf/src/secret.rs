@@ -44,6 +44,27 @@ pub fn redacted_url(url: &str) -> String {
     }
 }
 
+/// What Prometheus says against a configuration, without the values that it quotes (go-yaml's
+/// "cannot unmarshal !!str `value` into …"): one in the wrong place may be a secret.
+#[must_use]
+pub fn without_values(complaint: &str) -> String {
+    let (mut out, mut rest) = (String::new(), complaint);
+    while let Some((before, after)) = rest.split_once("cannot unmarshal !!") {
+        out.push_str(before);
+        out.push_str("cannot unmarshal !!");
+        rest = after;
+        // The kind of value, then the value; one of several lines is cut off.
+        let Some((kind, value)) = after.split_once(" `") else { continue };
+        if kind.contains(char::is_whitespace) {
+            continue;
+        }
+        out.push_str(kind);
+        rest = value.split_once("` into ").map_or("", |(_, target)| target);
+        out.push_str(" into ");
+    }
+    out + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +74,17 @@ mod tests {
         assert_eq!(redacted_url("http://u:p@h/x"), "http://u:xxxxx@h/x");
         assert_eq!(redacted_url("http://h/x?a=b"), "http://h/x?a=b");
         assert_eq!(redacted_url("/u:p@h"), "<invalid URL>");
+    }
+
+    #[test]
+    fn values_in_complaints_are_hidden() {
+        let said = "yaml: unmarshal errors:\n  line 4: cannot unmarshal !!str `s3`cret` into config.A\n  line 5: \
+                    cannot unmarshal !!seq into string\n  line 6: cannot unmarshal !!int `12` into bool";
+        let shown = "yaml: unmarshal errors:\n  line 4: cannot unmarshal !!str into config.A\n  line 5: \
+                     cannot unmarshal !!seq into string\n  line 6: cannot unmarshal !!int into bool";
+        assert_eq!(without_values(said), shown);
+        assert_eq!(without_values("field `x` not found"), "field `x` not found");
+        assert_eq!(without_values("cannot unmarshal !!str `cut"), "cannot unmarshal !!str into ");
     }
 }
 

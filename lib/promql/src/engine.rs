@@ -177,7 +177,11 @@ impl Engine {
         self.run(storage, query, When::range(start, end, step), options)
     }
 
-    /// How [`Self::instant`] would go about it.
+    /// How [`Self::instant`] would go about it; no data is asked for.
+    ///
+    /// # Errors
+    ///
+    /// `Parse`, and `Execution` for what no data could make right.
     pub fn explain_instant(
         &self,
         query: &str,
@@ -188,7 +192,11 @@ impl Engine {
         Ok(explained(&self.plan(query, when, options)?, when, options).0)
     }
 
-    /// How [`Self::range`] would go about it.
+    /// How [`Self::range`] would go about it; no data is asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::explain_instant`], and `Parse` for what has no answer over time.
     pub fn explain_range(
         &self,
         query: &str,

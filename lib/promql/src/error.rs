@@ -4,7 +4,8 @@ use crate::budget::MemoryError;
 use crate::parse::ParseError;
 use crate::storage::StorageError;
 
-/// Why a query gave no answer. Display is the text that Prometheus' API puts into `error`.
+/// Why a query gave no answer. Display is the text that Prometheus' API puts into `error`, and each variant has an
+/// `errorType` there (promql/engine.go; `returnAPIError` of web/api/v1/api.go).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum QueryError {
     /// Not PromQL, or of a type that the kind of query cannot give: the user's mistake (`bad_data`).

@@ -35,10 +35,14 @@
 //! | quantiles and fractions | `promql/quantile.go` |
 //! | `info()` | `promql/info.go` |
 //! | arithmetic of native histograms | `model/histogram/float_histogram.go` |
+//! | what samples count as in `stats` | `util/stats/query_stats.go` |
+//! | hints to the source of series | `storage/interface.go` |
 //! | wording of warnings and infos | `util/annotations/annotations.go` |
 //! | scripts | `promql/promqltest/test.go` |
 //!
 //! Deliberate differences are listed in `docs/compat.md` of the repository.
+
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 pub mod ast;
 mod budget;

@@ -15,6 +15,7 @@ mod keyword;
 mod length;
 mod lexer;
 mod literal;
+mod pattern;
 mod selector;
 
 /// Longest accepted text, bytes.
@@ -109,7 +110,11 @@ pub fn parse(query: &str) -> Result<Expr, ParseError> {
     parse_with(query, &ParseOptions::default())
 }
 
-/// Parses a query in the language that the options describe. Errors are those of [`parse()`].
+/// Parses a query in the language that the options describe.
+///
+/// # Errors
+///
+/// Those of [`parse()`]; what the options leave out is an error that names it.
 pub fn parse_with(query: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     let parsed = parser(query, *options).and_then(|mut parser| {
         let mut expr = parser.whole_expression()?;

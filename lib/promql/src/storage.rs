@@ -37,7 +37,8 @@ pub struct SelectRequest {
     pub hints: Hints,
 }
 
-/// What a source may use to send less. Same meaning as Prometheus' `storage.SelectHints`.
+/// What a source may use to send less. Same meaning as Prometheus' `SelectHints`
+/// (storage/interface.go).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hints {
     /// Step of the query in milliseconds; 0 for an instant query.
@@ -68,7 +69,11 @@ pub struct Projection {
 
 /// Series in ascending order of labels, each label set once.
 pub trait SeriesSet: Send {
-    /// The next series; `None` at the end. After an error the engine asks no more.
+    /// The next series; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the rest from being read. It ends the query; the engine asks no more.
     fn next(&mut self) -> Result<Option<SeriesData>, StorageError>;
 
     /// What the user should know about the answer; complete once `next` gave `None`.
@@ -81,6 +86,10 @@ pub trait SeriesSet: Send {
     }
 
     /// The next series, still to be decoded. Without `wait`, only if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// As those of `next`.
     fn take(&mut self, wait: bool) -> Result<Taken, StorageError> {
         let _wait = wait;
         Ok(Taken::End)
@@ -103,6 +112,10 @@ pub trait Undecoded: Send {
     fn samples(&self) -> usize;
 
     /// Decodes it. `None` when it has no samples in the requested range.
+    ///
+    /// # Errors
+    ///
+    /// Data that cannot be read; the query ends when the series' turn comes.
     fn decode(self: Box<Self>) -> Result<Option<SeriesData>, StorageError>;
 }
 

@@ -110,7 +110,7 @@ impl MatrixSeries {
     }
 }
 
-/// What a query cost.
+/// What a query cost (util/stats/query_stats.go).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Samples that were looked at, each as often as a step used it (`totalQueryableSamples`).

@@ -10,7 +10,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// One message of a Series stream.
 #[derive(Debug, PartialEq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Series(Vec<(Labels, Vec<AggrChunk>)>),
     Warning(String),
     /// Hints, or something newer.
@@ -19,7 +19,7 @@ pub(super) enum Frame {
 
 /// What is wrong with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     #[error("it ends within a field")]
     Truncated,
     #[error("a number has more than 64 bits")]
@@ -133,7 +133,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads one message.
-fn frame(message: &Bytes) -> Result<Frame, Malformed> {
+pub(crate) fn frame(message: &Bytes) -> Result<Frame, Malformed> {
     let mut fields = Fields { rest: message };
     let mut frame = Frame::Other;
     while let Some(field) = fields.next()? {

@@ -25,8 +25,7 @@ fn active(id: u64, health: Health, scraped_ms: Option<i64>) -> ActiveTarget {
     ActiveTarget {
         id,
         public: public(id),
-        interval: String::new(),
-        timeout: String::new(),
+        hidden: Labels::empty(),
         health,
         last_error: String::new(),
         last_scrape: scraped_ms.map(|ms| Timestamp::from_millisecond(ms).unwrap()),
@@ -137,4 +136,23 @@ fn sizes_are_matched_by_public_labels_unless_two_targets_share_them() {
     for id in 2..=4 {
         assert_eq!(scores.by_target[&id].size, Size::default(), "{id}");
     }
+}
+
+#[test]
+fn only_a_scrape_at_the_new_url_is_one_of_the_target_as_it_is_now() {
+    let labels = [("__address__", "h:1"), ("__param_module", "new"), ("instance", "1")];
+    let target = Target { labels: Labels::from_pairs(labels), ..assigned(1, GIVEN) };
+    let labelled = |hidden: &[(&str, &str)]| {
+        let hidden = Labels::from_pairs(hidden.iter().copied());
+        let active = ActiveTarget { hidden, ..active(1, Health::Up, Some(GIVEN + 1)) };
+        let scores =
+            Scores::default().after(std::slice::from_ref(&target), look(1.0, vec![active]));
+        scores.by_target[&1].labelled.is_some()
+    };
+    let (address, own) = (("__address__", "h:1"), ("__shoal_param_module", "new"));
+    assert!(labelled(&[address, own]));
+    assert!(!labelled(&[address, ("__shoal_param_module", "old")]));
+    assert!(!labelled(&[address]));
+    assert!(!labelled(&[address, own, ("__shoal_param_more", "x")]));
+    assert!(!labelled(&[("__address__", "h:2"), own]));
 }

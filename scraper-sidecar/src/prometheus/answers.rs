@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use model::Labels;
+use promconf::target::{META_PREFIX, PARAM_PREFIX, TARGET_ID};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -20,7 +21,7 @@ pub(super) struct TargetsPage {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawTarget {
-    discovered_labels: RawDiscovered,
+    discovered_labels: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     #[serde(default)]
     last_error: String,
@@ -30,16 +31,6 @@ struct RawTarget {
     last_scrape_duration: f64,
     #[serde(default)]
     health: String,
-}
-
-#[derive(Deserialize)]
-struct RawDiscovered {
-    #[serde(rename = "__shoal_target_id__")]
-    id: Option<String>,
-    #[serde(default, rename = "__scrape_interval__")]
-    interval: String,
-    #[serde(default, rename = "__scrape_timeout__")]
-    timeout: String,
 }
 
 /// What Prometheus thinks of a target.
@@ -56,9 +47,9 @@ pub(crate) struct ActiveTarget {
     pub(crate) id: u64,
     /// What its series carry.
     pub(crate) public: Labels,
-    /// As they stand in our files.
-    pub(crate) interval: String,
-    pub(crate) timeout: String,
+    /// How it is scraped, as it stands in our files: hidden labels, but for `__meta_*`, the id, and parameters under
+    /// the names that the job may overwrite.
+    pub(crate) hidden: Labels,
     pub(crate) health: Health,
     pub(crate) last_error: String,
     /// When the last scrape started; `None` when there was none yet.
@@ -74,14 +65,20 @@ impl TargetsPage {
 
 impl RawTarget {
     fn into_ours(self) -> Option<ActiveTarget> {
-        let id = self.discovered_labels.id?.parse().ok()?;
+        let mut hidden = self.discovered_labels;
+        let id = hidden.remove(TARGET_ID)?.parse().ok()?;
+        let is_ours = |name: &str| {
+            name.starts_with("__")
+                && !name.starts_with(META_PREFIX)
+                && !name.starts_with(PARAM_PREFIX)
+        };
+        hidden.retain(|name, _| is_ours(name));
         // Go's zero time, the year 1, means never.
         let last_scrape = self.last_scrape.parse::<Timestamp>().ok();
         Some(ActiveTarget {
             id,
             public: Labels::from_pairs(self.labels),
-            interval: self.discovered_labels.interval,
-            timeout: self.discovered_labels.timeout,
+            hidden: Labels::from_pairs(hidden),
             health: match self.health.as_str() {
                 "up" => Health::Up,
                 "down" => Health::Down,
@@ -92,6 +89,24 @@ impl RawTarget {
             last_scrape_duration_seconds: self.last_scrape_duration,
         })
     }
+}
+
+/// Targets with all that file discovery has told of them: longer than what is asked for all the time.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DiscoveredPage {
+    pub(super) active_targets: Vec<Discovered>,
+}
+
+/// A target as Prometheus was given it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Discovered {
+    /// The job's name.
+    pub(crate) scrape_pool: String,
+    /// Before relabelling, with what Prometheus itself adds.
+    #[serde(rename = "discoveredLabels")]
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -184,7 +199,8 @@ mod tests {
         let page: Envelope<TargetsPage> = serde_json::from_str(
             r#"{"status":"success","data":{"activeTargets":[
               {"discoveredLabels":{"__address__":"a"},"labels":{"job":"x"},"health":"up"},
-              {"discoveredLabels":{"__shoal_target_id__":"18446744073709551615","__address__":"b"},
+              {"discoveredLabels":{"__shoal_target_id__":"18446744073709551615","__address__":"b",
+                 "__meta_filepath":"f","__param_x":"1","__shoal_param_x":"2","job":"x"},
                "labels":{"job":"x","instance":"b"},"scrapePool":"x","lastError":"boom","health":"down",
                "lastScrape":"2026-11-21T11:09:56.833123456+02:00","lastScrapeDuration":0.25},
               {"discoveredLabels":{"__shoal_target_id__":"2"},"labels":{},"lastError":"",
@@ -195,6 +211,8 @@ mod tests {
         let ours = page.data.into_ours();
         assert_eq!(ours.len(), 2);
         assert_eq!(ours[0].id, u64::MAX);
+        let hidden = [("__address__", "b"), ("__shoal_param_x", "2")];
+        assert_eq!(ours[0].hidden, Labels::from_pairs(hidden));
         assert_eq!(ours[0].health, Health::Down);
         assert_eq!(ours[0].last_scrape.unwrap().as_millisecond(), 1_795_252_196_833);
         assert_eq!(ours[1].last_scrape, None);

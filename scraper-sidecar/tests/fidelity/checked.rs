@@ -2,8 +2,11 @@
 
 use std::process::{Command, Stdio};
 
+use testkit::eventually;
+
+use crate::coordinated::Coordinated;
 use crate::corpus::{self, Copy};
-use crate::shard::{self, Shard};
+use crate::scraped::PATIENCE;
 
 /// Files that Prometheus 2.42 does not know a field of, and that field.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
@@ -30,10 +33,13 @@ async fn promtool_accepts_what_a_shard_gets() {
     let mut wrong = Vec::new();
     for name in corpus::names() {
         let copy = Copy::plain(&name);
-        let config = promconf::load(&copy.config_file()).unwrap();
-        let text = config.text.replace("POD_NAME", "CARGO_PKG_NAME");
-        let shard = Shard::start(copy.folder.path()).await;
-        shard.assign(1, &text, shard::targets(&config)).await.unwrap();
+        let system =
+            Coordinated::start(&copy.config_file(), 1, &["--coordinator.interval=100ms"]).await;
+        let shard = &system.shards[0];
+        eventually(PATIENCE, &format!("{name}: the shard has the configuration"), async || {
+            !shard.report().await.config_hash.is_empty()
+        })
+        .await;
         let verdict = promtool(&shard.config_file());
         let complaint = REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, text)| *text);
         match (verdict, complaint) {
@@ -45,7 +51,7 @@ async fn promtool_accepts_what_a_shard_gets() {
         if original.is_err() != is_refused(&name) {
             wrong.push(format!("{name}, the original: {original:?}"));
         }
-        shard.stop().await;
+        system.stop().await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

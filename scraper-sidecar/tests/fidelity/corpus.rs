@@ -28,6 +28,11 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/corpus")
 }
 
+/// Where a file in older words would be.
+pub(crate) fn by_hand(name: &str) -> String {
+    format!("by-hand/{name}.yml")
+}
+
 /// Every port that the corpus has behind a host.
 pub(crate) fn ports() -> BTreeSet<String> {
     let host = Regex::new(HOST).unwrap();
@@ -50,9 +55,9 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// As it stands, for `promtool`.
+    /// As it stands, for `promtool`, but for a variable that is there.
     pub(crate) fn plain(name: &str) -> Self {
-        Self::new(name, "192.0.", |_, text| text.to_owned())
+        Self::new(name, "192.0.", |_, text| text.replace("POD_NAME", "CARGO_PKG_NAME"))
     }
 
     /// Hosts become loopback addresses that begin with `127.<n>.`, ports as given, scrapes follow each other quickly,
@@ -91,6 +96,12 @@ impl Copy {
 
     pub(crate) fn config_file(&self) -> PathBuf {
         self.folder.path().join(format!("{}.yml", self.name))
+    }
+
+    /// What a Prometheus is given to compare with: the file itself, or one that says the same in older words.
+    pub(crate) fn original(&self) -> PathBuf {
+        let by_hand = self.folder.path().join(by_hand(&self.name));
+        if by_hand.exists() { by_hand } else { self.config_file() }
     }
 }
 

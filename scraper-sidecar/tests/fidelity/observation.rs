@@ -12,6 +12,8 @@ pub(crate) struct Observation {
     targets: BTreeSet<String>,
     series: BTreeSet<String>,
     requests: BTreeSet<String>,
+    /// What the coordinator has asked for, to count what will be scraped.
+    trials: BTreeSet<String>,
 }
 
 impl Observation {
@@ -43,7 +45,9 @@ impl Observation {
         for sample in stamped["result"].as_array().into_iter().flatten() {
             series.insert(format!("honest time {}", sample["metric"]));
         }
-        Ok(Self { targets, series, requests: recorder.requests(prefix) })
+        let (trials, requests) =
+            recorder.requests(prefix).into_iter().partition(|request| is_trial(request));
+        Ok(Self { targets, series, requests, trials })
     }
 
     /// The same with one text in place of another, everywhere.
@@ -54,6 +58,7 @@ impl Observation {
             targets: all(&self.targets),
             series: all(&self.series),
             requests: all(&self.requests),
+            trials: all(&self.trials),
         }
     }
 
@@ -65,6 +70,14 @@ impl Observation {
     pub(crate) fn posts(&self) -> usize {
         let posts = self.requests.iter().filter(|request| request.starts_with("POST "));
         posts.filter(|request| !request.contains("/token ")).count()
+    }
+
+    /// Trials that ask for something else, or with other headers, than any request.
+    pub(crate) fn strange_trials(&self) -> Vec<&String> {
+        let known: BTreeSet<String> =
+            self.requests.iter().map(|request| essential(request)).collect();
+        let strange = self.trials.iter().filter(|trial| !known.contains(&essential(trial)));
+        strange.collect()
     }
 
     /// What only one of two has; "" when they are equal.
@@ -84,4 +97,19 @@ impl Observation {
 
 fn lines(kind: &str, values: &Value) -> BTreeSet<String> {
     values.as_array().into_iter().flatten().map(|value| format!("{kind} {value}")).collect()
+}
+
+fn is_trial(request: &str) -> bool {
+    request.contains("user-agent: shoal/")
+}
+
+/// A request without what says who asks, and what it could read.
+fn essential(request: &str) -> String {
+    const OF_THE_CLIENT: [&str; 3] = ["accept", "user-agent:", "x-prometheus-scrape-timeout"];
+    let lines = request.lines().filter(|line| {
+        let line = line.trim_start();
+        !line.is_empty() && !OF_THE_CLIENT.iter().any(|prefix| line.starts_with(prefix))
+    });
+    let text: Vec<&str> = lines.collect();
+    text.join("\n").replace("HTTP/2.0", "HTTP/1.1")
 }

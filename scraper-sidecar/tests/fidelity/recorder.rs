@@ -95,7 +95,10 @@ async fn answer(
     let token = parts.uri.path().ends_with("/token");
     let body = Limited::new(body, MAX_BODY).collect().await.map(|body| body.to_bytes());
     let body = body.unwrap_or_default();
-    let form = if token { String::from_utf8_lossy(&body) } else { "".into() };
+    let text = if token { String::from_utf8_lossy(&body) } else { "".into() };
+    // In no order that matters.
+    let form: BTreeSet<&str> = text.split('&').collect();
+    let form = form.into_iter().collect::<Vec<_>>().join("&");
     let request = format!(
         "{} {host} {} {:?} {peer:?}\n  {}\n  {form}",
         parts.method,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use regex::Regex;
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::coordinated::Coordinated;
 use crate::corpus::Copy;
 use crate::shard::Shard;
 
@@ -62,17 +64,30 @@ pub(crate) fn in_text(text: &str) -> BTreeSet<String> {
 }
 
 /// Nothing but the configuration holds a secret, and that only where the user has put it.
-pub(crate) async fn check(copy: &Copy, shard: &Shard, log: &Log) {
-    let name = &copy.name;
-    let config = promconf::load(&copy.config_file()).unwrap();
+pub(crate) async fn check(copy: &Copy, system: &Coordinated) {
+    check_config(&copy.name, &copy.config_file(), system).await;
+}
+
+/// The same for a file of any name.
+pub(crate) async fn check_config(name: &str, file: &Path, system: &Coordinated) {
+    let config = promconf::load(file).unwrap();
     let before = places(&config.text);
-    for path in shard.files() {
+    for path in system.files() {
+        let found = in_text(&String::from_utf8_lossy(&fs::read(&path).unwrap()));
+        if path.ends_with("prometheus.yml") {
+            // Of the Prometheus that answers for a discovery kind that we do not have.
+            assert!(found.is_subset(&in_text(&config.text)), "{name}: {}", path.display());
+            assert_eq!(mode(&path), 0o600, "{name}: {}", path.display());
+        } else {
+            assert_eq!(found, BTreeSet::new(), "{name}: {}", path.display());
+        }
+    }
+    for path in system.shards.iter().flat_map(Shard::files) {
         let text = fs::read_to_string(&path).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "{name}: {}", path.display());
+        assert_eq!(mode(&path), 0o600, "{name}: {}", path.display());
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
         if file == "assignment.json" {
-            assert!(in_text(&text).is_subset(&in_text(&config.text)), "{name}: {file}");
+            check_assignment(&text, &config.text);
         } else if file.ends_with(".yml") {
             let new: Vec<_> = places(&text).difference(&before).cloned().collect();
             assert!(new.is_empty(), "{name}: {file} has secrets in {new:?}");
@@ -80,9 +95,21 @@ pub(crate) async fn check(copy: &Copy, shard: &Shard, log: &Log) {
             assert_eq!(in_text(&text), BTreeSet::new(), "{name}: {file}");
         }
     }
-    assert_eq!(in_text(&shard.said().await), BTreeSet::new(), "{name}: report and pages");
-    assert_eq!(in_text(&log.text()), BTreeSet::new(), "{name}: log");
+    assert_eq!(in_text(&system.said().await), BTreeSet::new(), "{name}: reports and pages");
     assert_eq!(in_text(&format!("{config:?}")), BTreeSet::new(), "{name}: debug output");
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// What a shard was sent, as it keeps it: the configuration as the user has written it, and no secret beside it.
+fn check_assignment(text: &str, config: &str) {
+    let (_, assignment) = text.split_once('\n').unwrap();
+    let mut assignment: Value = serde_json::from_str(assignment).unwrap();
+    assert_eq!(assignment["config"]["text"], config);
+    assignment["config"]["text"].take();
+    assert_eq!(in_text(&assignment.to_string()), BTreeSet::new(), "beside the configuration");
 }
 
 /// Each secret with the keys that lead to it, without positions in lists.

@@ -1,6 +1,7 @@
-//! The pipeline: discovery and relabelling as the coordinator does them, then a sidecar that is given the result.
+//! A sidecar, and what a coordinator would give it: discovery and relabelling without one.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use promconf::target::{self, Populated};
 use promconf::{Discovery, TargetGroup, glob};
 use proto::convert::labels_to_coordination;
 use proto::coordination::coordination_client::CoordinationClient;
-use proto::coordination::{AssignRequest, AssignResponse, ReportRequest, Target, TargetState};
+use proto::coordination::{
+    AssignRequest, AssignResponse, ReportRequest, ReportResponse, Target, TargetState,
+};
 use scraper_sidecar::{Args, Running};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -75,6 +78,11 @@ pub(crate) struct Shard {
 impl Shard {
     /// Relative paths of its configuration start at `base`.
     pub(crate) async fn start(base: &Path) -> Self {
+        Self::start_as(base, 0).await
+    }
+
+    /// The shard of that number.
+    pub(crate) async fn start_as(base: &Path, number: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let prometheus_port = testkit::free_port();
         let args = Args {
@@ -85,7 +93,7 @@ impl Shard {
             config_output_file: None,
             config_file: None,
             config_base_dir: Some(base.to_owned()),
-            label: vec![r#"prometheus_shard="0""#.to_owned()],
+            label: vec![format!(r#"prometheus_shard="{number}""#)],
             poll_interval: Duration::from_millis(500),
         };
         let ctx = svc::Context::new();
@@ -110,11 +118,14 @@ impl Shard {
         self.client().assign(push).await.map(tonic::Response::into_inner)
     }
 
+    pub(crate) async fn report(&self) -> ReportResponse {
+        self.client().report(ReportRequest {}).await.unwrap().into_inner()
+    }
+
     /// All that it says to others: its report, its pages.
     pub(crate) async fn said(&self) -> String {
-        let report = self.client().report(ReportRequest {}).await.unwrap();
-        let mut said = format!("{report:?}");
-        let client = svc::http::client(Duration::from_secs(10)).unwrap();
+        let mut said = format!("{:?}", self.report().await);
+        let client = svc::http::client(Duration::from_secs(60)).unwrap();
         for path in ["/api/v1/shard", "/metrics", "/debug"] {
             let url = format!("http://{}{path}", self.running.http);
             said.push_str(&client.get(url).send().await.unwrap().text().await.unwrap());
@@ -129,15 +140,12 @@ impl Shard {
 
     /// Every file that it has written, by path.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        let mut folders = vec![self.folder.path().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { folders.push(path) } else { files.push(path) }
-            }
-        }
-        files
+        files_below(self.folder.path())
+    }
+
+    /// Where assignments are taken.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.running.grpc
     }
 
     pub(crate) async fn stop(self) {
@@ -147,6 +155,19 @@ impl Shard {
 
     fn client(&self) -> CoordinationClient<Channel> {
         let address = self.running.grpc.to_string();
-        CoordinationClient::new(svc::grpc::channel(&address, Duration::from_secs(10)).unwrap())
+        CoordinationClient::new(svc::grpc::channel(&address, Duration::from_secs(60)).unwrap())
     }
+}
+
+/// Every file below a folder.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
 }

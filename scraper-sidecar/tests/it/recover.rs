@@ -1,6 +1,7 @@
 //! Restarts of everything, in any order.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::engine::State;
@@ -107,6 +108,46 @@ async fn a_lost_assignment_is_rebuilt_from_what_prometheus_scrapes_and_misses_no
     let next = push(7, &config, vec![target(1, app.address(), &own)]);
     assert_eq!(world.assign(next).await.outcome(), Outcome::Applied);
     assert_eq!(world.report().await.targets[0].target.as_ref().unwrap(), &before);
+}
+
+#[tokio::test]
+async fn where_the_files_of_targets_are_broken_too_prometheus_says_what_it_scrapes() {
+    let mut world = World::new().await;
+    let prometheus = world.start_prometheus().await;
+    let app = Target::start("a 1\n").await;
+    let config = CONFIG.replace("- job_name: app\n", "- job_name: app\n  params: {p: [job]}\n");
+    let own = [("__param_p", "own"), ("env", "ü\n\"")];
+    world.assign(push(5, &config, vec![target(1, app.address(), &own)])).await;
+    world.target(1, "the target is proven", |t| t.good_scrapes >= 2).await;
+    let before = world.report().await.targets[0].target.clone().unwrap();
+    let contents = |world: &World| -> Vec<(PathBuf, String)> {
+        world.files().into_iter().map(|(path, content, _)| (path, content)).collect()
+    };
+    let files = contents(&world);
+    for lost in ["a file of targets", "the configuration"] {
+        world.stop_sidecar().await;
+        let assignment = world.args.data_dir.join("assignment.json");
+        if assignment.exists() {
+            std::fs::write(&assignment, "{\"half\":").unwrap();
+        }
+        for (path, content) in &files {
+            if lost == "the configuration" && *path == world.output_file() {
+                // What was loaded last is kept elsewhere, too.
+                std::fs::remove_file(path).unwrap();
+            } else if lost == "a file of targets" && *path != world.output_file() {
+                std::fs::write(path, &content[..content.len() / 2]).unwrap();
+            }
+        }
+        world.start_sidecar().await;
+        assert_eq!(contents(&world), files, "without {lost}");
+        let rebuilt = world.report().await.targets[0].target.clone().unwrap();
+        let wanted = proto::coordination::Target { series: 0, ..before.clone() };
+        assert_eq!(rebuilt, wanted, "without {lost}");
+        world.target(1, "it proves itself anew", |t| t.good_scrapes >= 2).await;
+    }
+    let missed = prometheus.query_value("min(min_over_time(up[10m]))").await;
+    assert_eq!(missed, Some(1.0));
+    assert_eq!(prometheus.query_value("count(count_over_time(up[10m]))").await, Some(1.0));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The shapes of Prometheus' answers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::Labels;
 use serde::Deserialize;
@@ -108,19 +109,46 @@ pub struct MetricMetadata {
 struct Configuration {
     #[serde(default)]
     global: Global,
+    scrape_configs: Option<Vec<Job>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Global {
     #[serde(default)]
     external_labels: BTreeMap<String, String>,
+    scrape_interval: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Job {
+    scrape_interval: Option<String>,
+}
+
+/// Prometheus' own default.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The longest time between two scrapes of a job, from the configuration as Prometheus prints it: with the interval of
+/// each job. Without jobs the one that they would have.
+pub fn longest_interval(yaml: &str) -> Result<Duration, Error> {
+    let configuration = read(yaml)?;
+    let jobs = configuration.scrape_configs.into_iter().flatten();
+    let of_jobs = jobs.filter_map(|job| interval(job.scrape_interval.as_deref())).max();
+    let global = || interval(configuration.global.scrape_interval.as_deref());
+    Ok(of_jobs.or_else(global).unwrap_or(SCRAPE_INTERVAL))
+}
+
+fn interval(text: Option<&str>) -> Option<Duration> {
+    model::duration::parse(text?).ok()
+}
+
+fn read(yaml: &str) -> Result<Configuration, Error> {
+    serde_saphyr::from_str(yaml)
+        .map_err(|error| Error::Configuration(first_line(&error.to_string())))
 }
 
 /// The external labels in Prometheus' configuration as it prints it.
 pub fn external_labels(yaml: &str) -> Result<Labels, Error> {
-    let configuration: Configuration = serde_saphyr::from_str(yaml)
-        .map_err(|error| Error::Configuration(first_line(&error.to_string())))?;
-    Ok(Labels::from_pairs(configuration.global.external_labels))
+    Ok(Labels::from_pairs(read(yaml)?.global.external_labels))
 }
 
 /// The text of a refusal: the `error` of Prometheus' envelope, or the body's first line.
@@ -186,6 +214,20 @@ mod tests {
         assert_eq!(labels.to_string(), r#"{cluster="eu", replica="0"}"#);
         assert!(external_labels("scrape_configs: []\n").unwrap().is_empty());
         assert!(external_labels("global: [").is_err());
+    }
+
+    #[test]
+    fn the_longest_interval_is_of_a_job_or_what_jobs_would_have() {
+        let global = "global:\n  scrape_interval: 15s\n";
+        assert_eq!(longest_interval(global).unwrap(), Duration::from_secs(15));
+        let jobs = "scrape_configs:\n- job_name: a\n  scrape_interval: 5s\n- job_name: b\n  \
+                    scrape_interval: 10s\n";
+        let both = format!("{global}{jobs}");
+        assert_eq!(longest_interval(&both).unwrap(), Duration::from_secs(10));
+        for nothing in ["{}", "scrape_configs: []\n", "global: {scrape_interval: x}\n"] {
+            assert_eq!(longest_interval(nothing).unwrap(), SCRAPE_INTERVAL);
+        }
+        assert!(longest_interval("global: [").is_err());
     }
 
     #[test]

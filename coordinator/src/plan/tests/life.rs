@@ -343,3 +343,105 @@ fn a_sidecar_may_be_gone_for_ever_when_that_is_asked_for() {
     world.pass(Duration::from_secs(1_000_000));
     assert!(world.cycle().moves.is_empty());
 }
+
+/// Five full shards, of which so many do not answer at all.
+fn with_silent_shards(silent: usize) -> World {
+    let mut world = World::new(limits(10_000));
+    for id in 1..=5 {
+        world.target(id, 8_000);
+    }
+    world.settle();
+    assert_eq!(world.shards.len(), 5);
+    for index in 0..silent {
+        world.lose(index);
+    }
+    world.pass(world.limits.grace + Duration::from_secs(1));
+    world
+}
+
+#[test]
+fn shards_that_are_silent_together_keep_their_targets_for_then_the_coordinator_may_be_cut_off() {
+    for silent in [4, 5] {
+        let mut world = with_silent_shards(silent);
+        let plan = world.cycle();
+        let cut_off = Decision::CutOff { group: 0, silent, shards: 5 };
+        assert_eq!((&plan.moves, &plan.decisions), (&vec![], &vec![cut_off]));
+        assert_eq!(plan.shard_counts, [5], "no second fleet beside one that is out of reach");
+        // What is new has a place all the same.
+        world.target(6, 8_000);
+        world.settle();
+        assert_eq!((world.owner(6), world.shards.len()), (shard(5), 6));
+        // Few of them are dead; many of them are, too, in the end.
+        world.pass(world.limits.life.partition_grace);
+        let plan = world.cycle();
+        assert_eq!(plan.shard_counts, [6 + u32::try_from(silent).unwrap()], "{plan:?}");
+    }
+}
+
+#[test]
+fn a_minority_of_silent_shards_is_lost_and_so_is_the_rest_once_most_have_returned() {
+    let mut world = with_silent_shards(2);
+    assert_eq!(world.cycle().shard_counts, [7]);
+    let mut world = with_silent_shards(3);
+    world.cycle();
+    world.find(0);
+    let plan = world.cycle();
+    assert_eq!(plan.shard_counts, [7], "{plan:?}");
+    let lost = plan.decisions.iter().filter(|decision| decision.label() == "lost");
+    assert_eq!(lost.count(), 2);
+}
+
+#[test]
+fn most_of_a_group_may_have_a_dead_prometheus_each_and_is_not_waited_for() {
+    let mut world = with_silent_shards(0);
+    for index in 0..4 {
+        world.shards[index].condition = Condition::EngineDown { since: world.now };
+    }
+    world.pass(world.limits.grace + Duration::from_secs(1));
+    assert_eq!(world.cycle().shard_counts, [9]);
+}
+
+/// Two targets that were evacuated from a shard that scraped on, unseen.
+fn with_a_shard_that_was_away() -> (World, usize, usize) {
+    let mut world = World::new(limits(30_000));
+    world.limits.min_shards = 2;
+    world.target(1, 5_000);
+    world.target(2, 5_000);
+    world.settle();
+    let away = usize::try_from(world.owner(1).ordinal).unwrap();
+    assert_eq!((world.owner(2), world.shards.len()), (shard(world.owner(1).ordinal), 2));
+    world.lose(away);
+    world.pass(world.limits.grace + Duration::from_secs(1));
+    (world, away, 1 - away)
+}
+
+#[test]
+fn a_shard_that_returns_and_its_heir_are_one_owner_in_the_very_next_plan() {
+    let (mut world, away, heir) = with_a_shard_that_was_away();
+    world.settle();
+    assert_eq!(world.shards[heir].holdings.len(), 2);
+    world.find(away);
+    assert_eq!((world.holders(1), world.holders(2)), (2, 2));
+    let plan = world.cycle();
+    assert_eq!((world.holders(1), world.holders(2)), (1, 1));
+    assert!(plan.moves.iter().all(|report| report.phase == MovePhase::Deduplicated), "{plan:?}");
+}
+
+#[test]
+fn of_two_owners_none_lets_go_before_one_of_them_scrapes_well() {
+    let (mut world, away, heir) = with_a_shard_that_was_away();
+    world.cycle();
+    assert_eq!(world.shards[heir].holdings.len(), 2);
+    world.find(away);
+    // Its Prometheus has started anew, too.
+    for holding in &mut world.shards[away].holdings {
+        (holding.scrapes, holding.good_scrapes) = (0, 0);
+    }
+    for _ in 0..world.limits.good_scrapes {
+        world.cycle();
+        assert_eq!((world.holders(1), world.holders(2)), (2, 2));
+        world.scrape();
+    }
+    world.cycle();
+    assert_eq!((world.holders(1), world.holders(2)), (1, 1));
+}

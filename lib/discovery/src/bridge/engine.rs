@@ -145,7 +145,7 @@ impl Engine {
         let tail = String::from_utf8_lossy(&tail);
         let line = tail.lines().rev().find(|line| line.contains("err="))?;
         let said = line.find("err=").and_then(|at| line.get(at + "err=".len()..))?;
-        Some(said.chars().take(MAX_COMPLAINT).collect())
+        Some(promconf::without_values(said).chars().take(MAX_COMPLAINT).collect())
     }
 
     /// Ends the process and removes what it has written.

@@ -7,6 +7,7 @@ use super::*;
 use crate::load::parse_document;
 
 mod effective;
+mod mutated;
 
 fn nothing(_: &str) -> Option<String> {
     None

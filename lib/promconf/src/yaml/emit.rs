@@ -124,11 +124,22 @@ fn write_tag(out: &mut String, tag: &Tag) {
 
 fn scalar(out: &mut String, text: &str, plain: bool) {
     // A plain scalar with a line break was folded from several lines: a string in any case.
-    if plain && !text.chars().any(needs_escape) {
+    if plain && !text.chars().any(needs_escape) && !is_markup(text) {
         out.push_str(text);
     } else {
         quote(out, text);
     }
+}
+
+/// Text that a parser would not take for a plain scalar where we write it, though it was one where it stood (a lenient
+/// parser reads `{a: |<line break>b}` so). It is a string in any case.
+fn is_markup(text: &str) -> bool {
+    text.starts_with([
+        '|', '>', '%', '@', '`', '"', '\'', '&', '*', '!', '#', '{', '}', '[', ']', ',',
+    ]) || text.starts_with("- ")
+        || text.starts_with("? ")
+        || text.ends_with(':')
+        || [": ", " #"].iter().any(|mark| text.contains(mark))
 }
 
 /// Characters that cannot stand for themselves, for YAML 1.1 readers included.

@@ -18,7 +18,8 @@ pub(crate) enum Note {
         label: String,
     },
     SortInRange,
-    StartTimeOverlap(String),
+    /// A metric and in how many windows.
+    StartTimeOverlap(String, u64),
     PossibleNonCounter(String),
     ForcedMonotonicity(Forced),
     /// Operator and types of its operands.
@@ -77,10 +78,15 @@ impl Note {
                 "PromQL warning: bucket label \"le\" is missing or has a malformed value of {label:?}{}",
                 for_metric(metric)
             ),
-            Self::StartTimeOverlap(metric) if metric.is_empty() => "PromQL warning: sample has start time that overlaps with previous sample timestamp".to_owned(),
-            Self::StartTimeOverlap(metric) => format!(
-                "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {metric:?}"
-            ),
+            Self::StartTimeOverlap(metric, windows) => {
+                let times = match windows {
+                    0 | 1 => String::new(),
+                    windows => format!(" ({windows} occurrences)"),
+                };
+                format!(
+                    "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {metric:?}{times}"
+                )
+            }
             Self::SortInRange => "PromQL warning: sort is ineffective for range queries since results are always ordered by labels".to_owned(),
             Self::PossibleNonCounter(metric) => format!(
                 "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
@@ -204,6 +210,16 @@ impl Annotations {
                 old.buckets = (old.buckets.0.min(new.buckets.0), old.buckets.1.max(new.buckets.1));
                 old.difference = old.difference.max(new.difference);
                 old.samples += new.samples;
+                return;
+            }
+        }
+        if let Note::StartTimeOverlap(metric, new) = &note {
+            let old = self.notes.iter_mut().find_map(|(old, at)| match old {
+                Note::StartTimeOverlap(old, count) if old == metric && *at == span => Some(count),
+                _ => None,
+            });
+            if let Some(count) = old {
+                *count += new;
                 return;
             }
         }

@@ -255,7 +255,7 @@ impl Evaluator<'_> {
                     }
                     if function.wants_counter && start::overlap(samples) {
                         let name = series.labels.metric_name().to_owned();
-                        self.note(Note::StartTimeOverlap(name), Some(range.window.span));
+                        self.note(Note::StartTimeOverlap(name, 1), Some(range.window.span));
                     }
                     if let Some(result) = (function.kernel)(samples, parameters, &mut scratch) {
                         row.set(step, result);

@@ -1,6 +1,6 @@
 //! Expressions: operators by precedence, calls, aggregations, literals.
 
-use super::keyword::Keyword;
+use super::keyword::{Keyword, is_metric_name};
 use super::lexer::{Kind, Token, lex};
 use super::{MAX_DEPTH, ParseOptions, Problem, function, literal};
 use crate::ast::{
@@ -15,6 +15,9 @@ pub(super) struct Parser<'a> {
     at: usize,
     /// How many calls of ours are open.
     open: u32,
+    /// What is being read, and what is expected there, for errors of parts that say nothing of their own. Upstream's
+    /// grammar catches these in the innermost rule that has a production for errors.
+    within: (&'static str, &'static str),
 }
 
 /// An expression and how deep its tree is.
@@ -28,7 +31,7 @@ const ABOVE_SIGN: u8 = 6;
 
 impl<'a> Parser<'a> {
     pub fn new(text: &'a str, options: ParseOptions) -> Self {
-        Self { text, options, tokens: lex(text), at: 0, open: 0 }
+        Self { text, options, tokens: lex(text), at: 0, open: 0, within: ("", "") }
     }
 
     pub fn whole_expression(&mut self) -> Result<Expr, Problem> {
@@ -89,12 +92,26 @@ impl<'a> Parser<'a> {
         &self.text[span.start as usize..span.end as usize]
     }
 
+    /// Reads a part whose errors are about something; after an error nothing is read any more.
+    pub fn within<T>(
+        &mut self,
+        (context, expected): (&'static str, &'static str),
+        read: impl FnOnce(&mut Self) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let outside = std::mem::replace(&mut self.within, (context, expected));
+        let done = read(self)?;
+        self.within = outside;
+        Ok(done)
+    }
+
     /// The error for the next token. An error of the lexer is reported as such.
     pub fn unexpected(&self, context: &str, expected: &str) -> Problem {
         let token = self.token();
         if let Kind::Error(message) = &token.kind {
             return Problem::new(token.span, message.clone());
         }
+        let (context, expected) =
+            if context.is_empty() { self.within } else { (context, expected) };
         let mut message = format!("unexpected {}", self.describe(token));
         if !context.is_empty() {
             message.push_str(" in ");
@@ -309,12 +326,7 @@ impl<'a> Parser<'a> {
         let span = self.token().span;
         let (value, duration) = match self.kind() {
             Kind::Number => (literal::number(self.word(span)), false),
-            Kind::Duration => (
-                model::duration::parse(self.word(span))
-                    .map(|duration| duration.as_secs_f64())
-                    .map_err(|error| error.to_string()),
-                true,
-            ),
+            Kind::Duration => (literal::duration(self.word(span)), true),
             _ => return Ok(None),
         };
         let value = value.map_err(|message| Problem::new(span, message))?;
@@ -392,10 +404,11 @@ impl<'a> Parser<'a> {
     fn aggregate(&mut self, op: AggregateOp) -> Result<Node, Problem> {
         let start = self.advance().span;
         let mut grouping = self.grouping_clause()?;
-        if *self.kind() != Kind::LeftParen {
-            return Err(self.unexpected("aggregation", ""));
+        // Without a clause what follows decides whether it is an aggregation at all; the error is not about one.
+        if grouping.is_none() && *self.kind() != Kind::LeftParen {
+            return Err(self.unexpected("", ""));
         }
-        let (arguments, mut end, depth) = self.arguments()?;
+        let (arguments, mut end, depth) = self.within(("aggregation", ""), Self::arguments)?;
         if grouping.is_none()
             && matches!(self.kind(), Kind::Keyword(Keyword::By | Keyword::Without))
         {
@@ -477,22 +490,5 @@ impl<'a> Parser<'a> {
                 return Err(Problem::new(comma, message));
             }
         }
-    }
-}
-
-/// Tokens that may stand as a metric name.
-pub(super) fn is_metric_name(kind: &Kind) -> bool {
-    match kind {
-        Kind::Name | Kind::MetricName | Kind::Aggregate(_) => true,
-        Kind::Operator(op) => op.is_set(),
-        Kind::Keyword(keyword) => !matches!(
-            keyword,
-            Keyword::Bool
-                | Keyword::On
-                | Keyword::Ignoring
-                | Keyword::GroupLeft
-                | Keyword::GroupRight
-        ),
-        _ => false,
     }
 }

@@ -77,3 +77,20 @@ pub(super) fn length_keyword(lower: &str) -> Option<Kind> {
         _ => return None,
     }))
 }
+
+/// Tokens that may stand as a metric name.
+pub(super) fn is_metric_name(kind: &Kind) -> bool {
+    match kind {
+        Kind::Name | Kind::MetricName | Kind::Aggregate(_) => true,
+        Kind::Operator(op) => op.is_set(),
+        Kind::Keyword(keyword) => !matches!(
+            keyword,
+            Keyword::Bool
+                | Keyword::On
+                | Keyword::Ignoring
+                | Keyword::GroupLeft
+                | Keyword::GroupRight
+        ),
+        _ => false,
+    }
+}

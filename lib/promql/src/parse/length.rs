@@ -14,11 +14,15 @@ const MAX_SECONDS: f64 = 9_223_372_036.854_775;
 
 impl Parser<'_> {
     /// A length in brackets; longer than nothing.
-    pub fn positive_length(&mut self, context: &str, expected: &str) -> Result<Length, Problem> {
+    pub fn positive_length(
+        &mut self,
+        context: &'static str,
+        expected: &'static str,
+    ) -> Result<Length, Problem> {
         if !self.starts_length() {
             return Err(self.unexpected(context, expected));
         }
-        let (expr, span) = self.length_expr(0, 0)?;
+        let (expr, span) = self.within((context, expected), |parser| parser.length_expr(0, 0))?;
         if let LengthExpr::Number(number) = &expr
             && number.value <= 0.0
         {
@@ -32,8 +36,12 @@ impl Parser<'_> {
     /// is `x offset (5m * 2)`. That is how the conflicts in `offset_duration_expr` of upstream's grammar
     /// (promql/parser/generated_parser.y) are settled; see the test.
     pub fn offset_length(&mut self) -> Result<Length, Problem> {
+        self.within(("offset", "number, duration, step(), or range()"), Self::offset_item)
+    }
+
+    fn offset_item(&mut self) -> Result<Length, Problem> {
         if !self.starts_length() {
-            return Err(self.unexpected("offset", "number, duration, step(), or range()"));
+            return Err(self.unexpected("", ""));
         }
         let is_sign = |kind: &Kind| matches!(kind, Kind::Operator(BinaryOp::Add | BinaryOp::Sub));
         let two_signs = is_sign(self.kind()) && is_sign(self.following());

@@ -182,8 +182,12 @@ impl Lexer<'_> {
             self.parens += 1;
             return Ok(Kind::LeftParen);
         }
-        self.parens =
-            self.parens.checked_sub(1).ok_or("unexpected right parenthesis ')'".to_owned())?;
+        if self.parens == 0 {
+            // Upstream has emitted the parenthesis before it complains, so the place is behind it.
+            self.start = self.at;
+            return Err("unexpected right parenthesis ')'".to_owned());
+        }
+        self.parens -= 1;
         Ok(Kind::RightParen)
     }
 
@@ -425,7 +429,12 @@ impl Lexer<'_> {
             }
             self.accept("s");
         }
-        !self.peek().is_some_and(|c| is_alpha(c) || c.is_ascii_digit())
+        let goes_on = self.peek().is_some_and(|c| is_alpha(c) || c.is_ascii_digit());
+        if goes_on {
+            // What is one too many is shown in the error.
+            self.next();
+        }
+        !goes_on
     }
 }
 

@@ -29,6 +29,21 @@ pub(super) fn number(text: &str) -> Result<f64, String> {
     Ok(value)
 }
 
+/// A length of time in seconds.
+pub(super) fn duration(text: &str) -> Result<f64, String> {
+    let duration = model::duration::parse(text).map_err(|error| match unknown_unit(text) {
+        Some(unit) => format!("unknown unit {unit:?} in duration {text:?}"),
+        None => error.to_string(),
+    })?;
+    Ok(duration.as_secs_f64())
+}
+
+fn unknown_unit(text: &str) -> Option<&str> {
+    const UNITS: [&str; 7] = ["ms", "s", "m", "h", "d", "w", "y"];
+    let units = text.split(|c: char| c.is_ascii_digit()).filter(|unit| !unit.is_empty());
+    units.into_iter().find(|unit| !UNITS.contains(unit))
+}
+
 fn integer(plain: &str) -> Option<f64> {
     let (digits, radix) = match plain.as_bytes() {
         [b'0', b'x', ..] => (&plain[2..], 16),

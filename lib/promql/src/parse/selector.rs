@@ -5,7 +5,7 @@ use model::{METRIC_NAME, MatchType, Matcher};
 use super::expression::{Node, Parser};
 use super::keyword::Keyword;
 use super::lexer::{Kind, Token};
-use super::{Problem, literal};
+use super::{Problem, literal, pattern};
 use crate::ast::{
     At, BinaryOp, Border, Expr, MatrixSelector, Shift, Span, Subquery, VectorSelector,
 };
@@ -62,7 +62,8 @@ impl Parser<'_> {
         let value_span = self.advance().span;
         let value = self.unquoted(value_span)?;
         Matcher::new(kind, name, value).map_err(|error| {
-            let message = format!("error parsing regexp: {}", error.reason);
+            let reason = pattern::go_words(&error.pattern, &error.reason);
+            let message = format!("error parsing regexp: {reason}");
             Problem::new(token.span.to(value_span), message)
         })
     }

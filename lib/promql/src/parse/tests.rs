@@ -20,7 +20,7 @@ fn errors_say_where_and_in_prometheus_words() {
         ("", "unknown position: parse error: no expression found in input"),
         ("# nothing", "1:1: parse error: no expression found in input"),
         ("1 +", "1:4: parse error: unexpected end of input"),
-        ("(1))", "1:4: parse error: unexpected right parenthesis ')'"),
+        ("(1))", "1:5: parse error: unexpected right parenthesis ')'"),
         ("((1)", "1:5: parse error: unclosed left parenthesis"),
         ("1 ==\n 1", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
         ("1\n+ *", "2:3: parse error: unexpected <op:*>"),
@@ -43,7 +43,17 @@ fn errors_say_where_and_in_prometheus_words() {
             "sum by foo (bar)",
             "1:8: parse error: unexpected identifier \"foo\" in grouping opts, expected \"(\"",
         ),
-        ("sum foo", "1:5: parse error: unexpected identifier \"foo\" in aggregation"),
+        ("sum foo", "1:5: parse error: unexpected identifier \"foo\""),
+        ("sum by (a) foo", "1:12: parse error: unexpected identifier \"foo\" in aggregation"),
+        ("sum(rate(a b))", "1:12: parse error: unexpected identifier \"b\" in aggregation"),
+        ("sum(a) b", "1:8: parse error: unexpected identifier \"b\""),
+        (
+            "sum(foo[step])",
+            "1:13: parse error: unexpected \"]\" in subquery or range selector, expected number, duration, step(), or range()",
+        ),
+        ("0deadbeef", "1:1: parse error: bad number or duration syntax: \"0de\""),
+        ("foo[5mm]", "1:5: parse error: bad number or duration syntax: \"5mm\""),
+        ("foo[5y1hs]", "1:5: parse error: unknown unit \"hs\" in duration \"5y1hs\""),
         (
             "topk(foo)",
             "1:1: parse error: wrong number of arguments for aggregate expression provided, expected 2, got 1",
@@ -78,7 +88,7 @@ fn errors_say_where_and_in_prometheus_words() {
             "x{a=\"\\xff\"}",
             "1:5: parse error: error unquoting string \"\\\"\\\\xff\\\"\": invalid UTF-8",
         ),
-        ("foo{a=~\"(\"}", "1:5: parse error: error parsing regexp: unclosed group"),
+        ("foo{a=~\"(\"}", "1:5: parse error: error parsing regexp: missing closing ): `(`"),
     ] {
         check_error(query, text);
     }

@@ -53,18 +53,14 @@ pub fn answer(eval: &Eval, answer: &Result<QueryResult, QueryError>) -> Verdict 
     value(eval, &result.value)
 }
 
-/// The same without looking at what is told beside it, for a query that was changed.
-pub fn value_only(eval: &Eval, answer: &Result<QueryResult, QueryError>) -> Verdict {
-    match answer {
-        Err(error) => Err(format!("failed: {error}")),
-        Ok(QueryResult { value: Value::Vector(samples), .. }) if eval.scalar.is_some() => {
-            let same = |value: f64| eval.scalar.is_some_and(|wanted| close(wanted, value));
-            match samples.as_slice() {
-                [sample] if same(sample.value) => Ok(()),
-                _ => Err(format!("got {samples:?}")),
-            }
-        }
-        Ok(result) => value(eval, &result.value),
+/// The middle step of a range query, as a vector; a scalar is a series without labels there.
+pub fn value_only(eval: &Eval, found: Value) -> Verdict {
+    match (eval.scalar, found) {
+        (Some(wanted), Value::Vector(samples)) => match samples.as_slice() {
+            [sample] if close(wanted, sample.value) => Ok(()),
+            _ => Err(format!("got {samples:?}")),
+        },
+        (_, found) => value(eval, &found),
     }
 }
 
@@ -90,7 +86,8 @@ fn value(eval: &Eval, value: &Value) -> Verdict {
             Ok(())
         }
         Value::Vector(samples) if eval.scalar.is_none() => vector(eval, samples),
-        Value::Matrix(series) => {
+        Value::Matrix(_) if eval.ordered => Err("a range of samples has no order".to_owned()),
+        Value::Matrix(series) if eval.scalar.is_none() => {
             if !series.is_sorted_by(|a, b| a.labels < b.labels) {
                 return Err("series are not sorted".to_owned());
             }

@@ -115,10 +115,16 @@ fn load(line: &str, block: &[&str]) -> Result<Command> {
     for line in block {
         if let Some(found) = super::start::line(line)? {
             starts = Some(found);
-        } else if let Some(mut line) = series_line(line)? {
-            line.starts = starts.take().unwrap_or_default();
-            series.push(line);
+        } else if let Some(mut read) = series_line(line)? {
+            read.starts = starts.take().unwrap_or_default();
+            if !read.starts.is_empty() && read.starts.len() != read.values.len() {
+                return Err(format!("{line}: not as many samples as starts"));
+            }
+            series.push(read);
         }
+    }
+    if starts.is_some() {
+        return Err("starts without samples".to_owned());
     }
     let with_nhcb = line.starts_with("load_with_nhcb");
     Ok(Command::Load { step: milliseconds(step)?, series, with_nhcb })
@@ -154,7 +160,20 @@ fn eval(number: usize, line: &str, block: &[&str]) -> Result<Eval> {
         expectation(&mut eval, line)
             .map_err(|error| format!("line {number}: {line:?}: {error}"))?;
     }
+    consistent(&eval).map_err(|error| format!("line {number}: {error}"))?;
     Ok(eval)
+}
+
+/// What upstream refuses: a vector of more than one time, expectations that exclude each other.
+fn consistent(eval: &Eval) -> Result<()> {
+    let is_instant = matches!(eval.times, Times::Instant(_)) && eval.answer_times.is_none();
+    if is_instant && eval.series.iter().any(|line| line.values.len() > 1) {
+        return Err("several values at one time; is it `expect range vector`?".to_owned());
+    }
+    if eval.no_warn && !eval.warn.is_empty() || eval.no_info && !eval.info.is_empty() {
+        return Err("is to say something and nothing".to_owned());
+    }
+    Ok(())
 }
 
 fn word_of(text: &str) -> (&str, &str) {
@@ -196,9 +215,13 @@ fn expectation(eval: &mut Eval, line: &str) -> Result<()> {
         let text = match rest.split_once(':') {
             Some(("msg", text)) => Text::Exact(text.trim().to_owned()),
             Some(("regex", text)) => Text::Regex(text.trim().to_owned()),
-            _ => Text::Any,
+            _ if rest.is_empty() => Text::Any,
+            _ => return Err(format!("neither `msg:` nor `regex:` in {rest:?}")),
         };
         match kind {
+            "fail" if eval.fail.as_ref().is_some_and(|text| !matches!(text, Text::Any)) => {
+                return Err("is to fail in two ways".to_owned());
+            }
             "ordered" => eval.ordered = true,
             "fail" => eval.fail = Some(text),
             "warn" => eval.warn.push(text),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::Labels;
 
-use crate::ast::{At, Expr};
+use crate::ast::{At, Expr, Shift};
 use crate::parse::{ParseOptions, parse_with};
 use crate::{Engine, EngineOptions, QueryOptions, QueryResult, Value, VectorSample};
 
@@ -90,66 +90,83 @@ fn load(memory: &mut Memory, lines: BTreeMap<Labels, Line>, step: i64, with_nhcb
     }
 }
 
-/// Runs one eval as upstream does: as written; then with the evaluation time pinned by `@`, at other times; then as
-/// the middle step of a range query.
+/// Runs one eval as upstream does: as written; then with the evaluation time pinned by `@`, at other times; and around
+/// each of these as the middle step of a range query.
 fn judge(engine: &Engine, memory: &Memory, eval: &Eval) -> Result<(), String> {
-    let options = QueryOptions { max_samples: 1_000_000, ..QueryOptions::default() };
+    // What is no PromQL is no expected failure either.
+    let mut expr =
+        parse_with(&eval.query, &ParseOptions::ALL).map_err(|error| error.to_string())?;
     let time = match eval.times {
         Times::Range { start, end, step } => {
-            let answer = engine.range(memory, &eval.query, start, end, step, &options);
+            let answer = engine.range(memory, &eval.query, start, end, step, &options());
             return check::answer(eval, &answer);
         }
         Times::Instant(time) => time,
     };
-    let as_written = engine.instant(memory, &eval.query, time, &options);
-    check::answer(eval, &as_written)?;
-    let mut expr = parse_with(&eval.query, &ParseOptions::ALL).map_err(|error| error.to_string());
-    let pinned = expr.as_mut().is_ok_and(|expr| pin(expr, time));
-    if pinned && eval.fail.is_none() {
-        let query = expr?.to_string();
-        let times = if time == 0 {
-            vec![-1000, 0, 1000]
-        } else {
-            vec![-10 * time, 0, time / 5, time, 10 * time]
-        };
-        for time in times {
-            let answer = engine.instant(memory, &query, time, &options);
-            check::value_only(eval, &answer)
-                .map_err(|error| format!("as {query} at {time}: {error}"))?;
-        }
-    }
-    let query_times =
-        ["start()", "end()", "range()", "step()"].iter().any(|call| eval.query.contains(call));
-    let single = matches!(
-        as_written.as_ref().map(|result| &result.value),
-        Ok(Value::Vector(_) | Value::Scalar { .. })
-    );
-    if eval.ordered || query_times || !single {
+    instant(engine, memory, eval, &eval.query, time)?;
+    if !pin(&mut expr, time) {
         return Ok(());
     }
-    let answer = engine
-        .range(memory, &eval.query, time - 60_000, time + 60_000, 60_000, &options)
-        .map(|result| at_step(result, time));
-    check::value_only(eval, &answer).map_err(|error| format!("in a range query: {error}"))
+    let query = expr.to_string();
+    let times = if time == 0 {
+        vec![-1000, 0, 1000]
+    } else {
+        vec![-10 * time, 0, time / 5, time, 10 * time]
+    };
+    for time in times {
+        instant(engine, memory, eval, &query, time)
+            .map_err(|error| format!("as {query} at {time}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn options() -> QueryOptions {
+    QueryOptions { max_samples: 1_000_000, ..QueryOptions::default() }
+}
+
+/// A query at one time, and as the middle step of a range query (`runInstantQuery` of promqltest/test.go).
+fn instant(
+    engine: &Engine,
+    memory: &Memory,
+    eval: &Eval,
+    query: &str,
+    time: i64,
+) -> Result<(), String> {
+    let answer = engine.instant(memory, query, time, &options());
+    check::answer(eval, &answer)?;
+    let of_the_query = ["start()", "end()", "range()", "step()"];
+    let only_instant = eval.answer_times.is_some()
+        || eval.string.is_some()
+        || of_the_query.iter().any(|call| query.contains(call));
+    if answer.is_err() || only_instant {
+        return Ok(());
+    }
+    let (start, end) = (time - 60_000, time + 60_000);
+    let answer = engine.range(memory, query, start, end, 60_000, &options());
+    let answer = answer.map_err(|error| format!("failed in a range query: {error}"))?;
+    if eval.ordered {
+        // Ranges have an order of their own.
+        return Ok(());
+    }
+    check::value_only(eval, at_step(answer, time))
+        .map_err(|error| format!("in a range query: {error}"))
 }
 
 /// One step of a range query's answer, as an instant query's.
-fn at_step(mut result: QueryResult, time: i64) -> QueryResult {
-    if let Value::Matrix(series) = result.value {
-        let samples = series.into_iter().filter_map(|series| {
-            let at = series.timestamps.binary_search(&time).ok()?;
-            let histogram = series.histograms.iter().find(|sample| sample.index == at);
-            let histogram = histogram.map(|sample| Arc::clone(&sample.histogram));
-            let value = *series.values.get(at)?;
-            Some(VectorSample { labels: series.labels.clone(), time, value, histogram })
-        });
-        result.value = Value::Vector(samples.collect());
-    }
-    result
+fn at_step(result: QueryResult, time: i64) -> Value {
+    let Value::Matrix(series) = result.value else { return result.value };
+    let samples = series.into_iter().filter_map(|series| {
+        let at = series.timestamps.binary_search(&time).ok()?;
+        let histogram = series.histograms.iter().find(|sample| sample.index == at);
+        let histogram = histogram.map(|sample| Arc::clone(&sample.histogram));
+        let value = *series.values.get(at)?;
+        Some(VectorSample { labels: series.labels.clone(), time, value, histogram })
+    });
+    Value::Vector(samples.collect())
 }
 
 /// Pins every selector to a time, unless it or a subquery around it has one. Gives whether the expression then has one
-/// answer at all times.
+/// answer at all times (`atModifierTestCases` of promqltest/test.go, `AtModifierUnsafeFunctions` of promql/functions.go).
 fn pin(expr: &mut Expr, time: i64) -> bool {
     const VARYING: &[&str] = &[
         "days_in_month",
@@ -171,16 +188,17 @@ fn pin(expr: &mut Expr, time: i64) -> bool {
     match expr {
         Expr::Number(_) | Expr::String(_) => true,
         Expr::Selector(selector) => {
-            selector.shift.at.get_or_insert(At::Time(time));
+            pin_shift(&mut selector.shift, time);
             true
         }
         Expr::Matrix(matrix) => {
-            matrix.selector.shift.at.get_or_insert(At::Time(time));
+            pin_shift(&mut matrix.selector.shift, time);
             true
         }
         Expr::Subquery(subquery) => {
-            subquery.shift.at.get_or_insert(At::Time(time));
-            varies_nowhere(&subquery.expr, VARYING)
+            // Its own times no longer depend on the query's.
+            pin_shift(&mut subquery.shift, time);
+            true
         }
         Expr::Unary(unary) => pin(&mut unary.expr, time),
         Expr::Paren(paren) => pin(&mut paren.expr, time),
@@ -196,8 +214,9 @@ fn pin(expr: &mut Expr, time: i64) -> bool {
     }
 }
 
-/// Upstream leaves out expressions that hold such a function anywhere, even where it does no harm.
-fn varies_nowhere(expr: &Expr, varying: &[&str]) -> bool {
-    let text = expr.to_string();
-    !varying.iter().any(|name| text.contains(&format!("{name}(")))
+/// Upstream takes `@ start()` and `@ end()` for no time.
+fn pin_shift(shift: &mut Shift, time: i64) {
+    if !matches!(shift.at, Some(At::Time(_))) {
+        shift.at = Some(At::Time(time));
+    }
 }

@@ -15,4 +15,5 @@ mod explain;
 mod generated;
 mod memory;
 mod parse_corpus;
+mod runner;
 mod script_corpus;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use promconf::{OAuth2, Secret};
+use promconf::{OAuth2, Secret, ServerUrl};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::sync::Mutex;
 
@@ -22,10 +22,10 @@ const EARLY: Duration = Duration::from_secs(10);
 pub(super) struct TokenSource {
     transport: Transport,
     timeout: Duration,
-    token_url: String,
+    token_url: ServerUrl,
     client_id: String,
     client_secret: Text,
-    form: Vec<(String, String)>,
+    form: Vec<(String, Secret)>,
     /// Whether the endpoint wants id and secret in the form instead of the header.
     in_form: AtomicBool,
     token: Mutex<Option<Token>>,
@@ -62,9 +62,9 @@ impl TokenSource {
         }
         let transport = Transport::new(&config.tls, &config.proxy, config_dir, timeout)?;
         transport.open()?;
-        let mut form = vec![("grant_type".to_owned(), "client_credentials".to_owned())];
+        let mut form = vec![("grant_type".to_owned(), Secret::new("client_credentials"))];
         if !config.scopes.is_empty() {
-            form.push(("scope".to_owned(), config.scopes.join(" ")));
+            form.push(("scope".to_owned(), Secret::new(config.scopes.join(" "))));
         }
         form.extend(config.endpoint_params.clone());
         Ok(Self {
@@ -120,11 +120,12 @@ impl TokenSource {
 
     async fn post(&self, secret: &Secret, in_form: bool) -> Result<Token, ClientError> {
         let client = self.transport.client().await?;
-        let mut form = self.form.clone();
-        let mut request = client.post(&self.token_url).timeout(self.timeout);
+        let form = self.form.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        let mut form: Vec<(&str, &str)> = form.collect();
+        let mut request = client.post(self.token_url.expose()).timeout(self.timeout);
         if in_form {
-            form.push(("client_id".to_owned(), self.client_id.clone()));
-            form.push(("client_secret".to_owned(), secret.expose().to_owned()));
+            form.push(("client_id", &self.client_id));
+            form.push(("client_secret", secret.expose()));
         } else {
             let encode = |text: &str| -> String {
                 url::form_urlencoded::byte_serialize(text.as_bytes()).collect()

@@ -192,7 +192,7 @@ impl MixedWindow<'_> {
         self.tell(merged, Operation::Subtraction, note);
         if counter {
             if start::overlap(self.samples) {
-                note(Note::StartTimeOverlap(self.metric.to_owned()));
+                note(Note::StartTimeOverlap(self.metric.to_owned(), 1));
             }
             let mut before = first;
             for (at, now) in all().enumerate().skip(1) {
