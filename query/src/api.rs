@@ -13,6 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get};
 use tokio::sync::Semaphore;
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use crate::active::ActiveQueries;
@@ -128,7 +129,8 @@ impl Api {
             .layer(DefaultBodyLimit::max(MAX_FORM))
             .layer(middleware::from_fn_with_state(self.metrics.clone(), count));
         let api = if cors { api.layer(middleware::from_fn(allow_origins)) } else { api };
-        let api = api.layer(CompressionLayer::new());
+        // Whoever waits for a large answer would wait longer for a smaller one.
+        let api = api.layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
         let prefix = self.prefix.clone();
         let api = api.with_state(self);
         if prefix.is_empty() { api } else { Router::new().nest(&prefix, api) }

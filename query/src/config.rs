@@ -121,13 +121,11 @@ fn route_prefix(text: &str) -> String {
 }
 
 fn endpoints(args: &Args) -> Result<EndpointConfig, ConfigError> {
+    let coordinator_interval = args.endpoint_coordinator_interval;
     Ok(EndpointConfig {
         addresses: addresses(&args.endpoint, &args.endpoint_strict)?,
         coordinators: coordinators(&args.endpoint_coordinator)?,
-        coordinator_interval: not_zero(
-            "endpoint.coordinator-interval",
-            args.endpoint_coordinator_interval,
-        )?,
+        coordinator_interval: not_zero("endpoint.coordinator-interval", coordinator_interval)?,
         coordinator_timeout: COORDINATOR_TIMEOUT,
         dns_interval: not_zero("store.sd-dns-interval", args.store_sd_dns_interval)?,
         info_interval: not_zero("endpoint.info-interval", args.endpoint_info_interval)?,
@@ -139,8 +137,7 @@ impl TryFrom<Args> for Config {
     type Error = ConfigError;
 
     fn try_from(args: Args) -> Result<Self, Self::Error> {
-        let flags = flags(&args);
-        let endpoints = endpoints(&args)?;
+        let (flags, endpoints) = (flags(&args), endpoints(&args)?);
         let Args {
             http_address,
             http_grace_period,

@@ -17,6 +17,7 @@ pub mod fanout;
 mod features;
 pub mod grpc;
 pub mod metrics;
+mod registers;
 mod serve;
 pub mod source;
 pub mod storage;

@@ -140,10 +140,10 @@ pub(crate) struct Marks {
     pub(crate) overload: u64,
     pub(crate) shard_steps: u64,
     pub(crate) bound_steps: u64,
-    /// Most shards beyond the bound at any time, not counting lost ones, and counting them.
+    /// Most shards beyond the bound at any time: of those that hold something and are not lost, and of all.
     pub(crate) beyond: i64,
-    pub(crate) beyond_with_lost: i64,
-    /// How many looks found one more than the bound and one, not counting lost ones.
+    pub(crate) beyond_with_all: i64,
+    /// How many looks found more than one of the former beyond the bound.
     pub(crate) too_many: u64,
 }
 
@@ -162,7 +162,7 @@ impl Marks {
         self.shard_steps += other.shard_steps;
         self.bound_steps += other.bound_steps;
         self.beyond = self.beyond.max(other.beyond);
-        self.beyond_with_lost = self.beyond_with_lost.max(other.beyond_with_lost);
+        self.beyond_with_all = self.beyond_with_all.max(other.beyond_with_all);
         self.too_many += other.too_many;
     }
 }
@@ -302,10 +302,11 @@ impl Fleet {
         self.marks.shard_steps += loads.len() as u64;
         self.marks.bound_steps += bound;
         let is_lost = |shard: &&Shard| shard.down.is_some_and(|since| trace.now - since > LOST);
-        let lost = self.shards.iter().filter(is_lost).count() as i64;
-        let beyond = loads.len() as i64 - bound as i64;
-        self.marks.beyond = self.marks.beyond.max(beyond - lost);
-        self.marks.beyond_with_lost = self.marks.beyond_with_lost.max(beyond);
-        self.marks.too_many += u64::from(beyond - lost > 1);
+        let used = self.shards.iter().filter(|shard| !is_lost(shard) && !shard.held.is_empty());
+        let beyond = used.count() as i64 - bound as i64;
+        self.marks.beyond = self.marks.beyond.max(beyond);
+        self.marks.beyond_with_all =
+            self.marks.beyond_with_all.max(loads.len() as i64 - bound as i64);
+        self.marks.too_many += u64::from(beyond > 1);
     }
 }

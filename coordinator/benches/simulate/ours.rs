@@ -1,12 +1,12 @@
 //! The coordinator's own planner, in charge of some replica groups.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::plan::{
-    Condition, History, Holding, LifeLimits, Limits, ShardId, ShardLife, ShardView, Size, Snapshot,
-    TargetView, plan,
+    Condition, History, Holding, LifeLimits, Limits, MovePhase, ShardId, ShardLife, ShardView,
+    Size, Snapshot, TargetView, WhyMoved, plan,
 };
 
 use super::fleet::{Fleet, Held};
@@ -18,6 +18,8 @@ pub(crate) struct Ours {
     history: History,
     jobs: Vec<Arc<str>>,
     last_moved: i64,
+    /// Why targets moved, and how often.
+    pub(crate) causes: BTreeMap<&'static str, u64>,
     epoch: u64,
     version: u64,
 }
@@ -53,6 +55,7 @@ impl Ours {
             history: History::default(),
             jobs: (0..JOBS).map(|job| Arc::from(format!("job-{job}"))).collect(),
             last_moved: 0,
+            causes: BTreeMap::new(),
             epoch: 1,
             version: 0,
         }
@@ -94,6 +97,9 @@ impl Ours {
         if !plan.moves.is_empty() {
             self.last_moved = trace.now;
         }
+        for cause in plan.moves.iter().filter_map(|report| cause(&report.phase)) {
+            *self.causes.entry(cause).or_default() += 1;
+        }
         for (id, desired) in &plan.shards {
             let shard = &mut self.fleets[id.group as usize].shards[id.ordinal as usize];
             if !shard.is_up(trace.now) {
@@ -119,7 +125,8 @@ impl Ours {
 
     fn snapshot(&self, trace: &Trace) -> Snapshot {
         // Discovery that has not answered since the restart is not an answer.
-        let found = trace.targets.iter().filter(|(_, target)| Some(target.job) != trace.slow_job);
+        let silent = [trace.slow_job, trace.silent_job];
+        let found = trace.targets.iter().filter(|(_, t)| !silent.contains(&Some(t.job)));
         let targets = found.map(|(id, target)| TargetView {
             id,
             job: Arc::clone(&self.jobs[target.job]),
@@ -131,7 +138,7 @@ impl Ours {
             },
         });
         let held_jobs: BTreeSet<Arc<str>> =
-            trace.slow_job.iter().map(|job| Arc::clone(&self.jobs[*job])).collect();
+            silent.iter().flatten().map(|job| Arc::clone(&self.jobs[*job])).collect();
         let shards = (0u32..).zip(&self.fleets).flat_map(|(group, fleet)| {
             (0u32..)
                 .zip(&fleet.shards)
@@ -164,5 +171,22 @@ impl Ours {
             groups: self.fleets.len() as u32,
             held_jobs,
         }
+    }
+}
+
+/// Why a target moved, in a word or two; `None` for what is no move of its own.
+fn cause(phase: &MovePhase) -> Option<&'static str> {
+    match phase {
+        MovePhase::Begun(why) => Some(match why {
+            WhyMoved::Overload { .. } => "overload",
+            WhyMoved::Drain => "drain",
+            WhyMoved::Balance { .. } => "balance",
+            WhyMoved::Quarantine => "quarantine",
+            WhyMoved::SameOrdinal => "same ordinal",
+        }),
+        MovePhase::Evacuated => Some("evacuated"),
+        MovePhase::RolledBack { .. } => Some("rolled back"),
+        MovePhase::Deduplicated => Some("deduplicated"),
+        MovePhase::Finished { .. } => None,
     }
 }

@@ -118,6 +118,8 @@ pub(crate) struct Trace {
     pub(crate) coordinator_back: i64,
     /// A restarted coordinator's discovery has not answered for this job.
     pub(crate) slow_job: Option<usize>,
+    /// A job whose discovery fails or answers nothing. Peers are taken to go on with the last answer.
+    pub(crate) silent_job: Option<usize>,
     pub(crate) restarted: bool,
 }
 
@@ -136,6 +138,7 @@ impl Trace {
             outages: Vec::new(),
             coordinator_back: 0,
             slow_job: None,
+            silent_job: None,
             restarted: false,
         };
         for _ in 0..150 {
@@ -297,6 +300,12 @@ impl Trace {
                 let from = self.now + i64::try_from(pick).unwrap_or(0) * 90;
                 self.outages.push(Outage { pick, from, until: from + 40 });
             }
+        }
+        // Discovery of a job is out for a quarter of an hour.
+        if self.now % (8 * hour) == 6 * hour {
+            self.silent_job = Some(self.random.clone().below(JOBS as u64) as usize);
+        } else if self.now % (8 * hour) == 6 * hour + hour / 4 {
+            self.silent_job = None;
         }
         if self.now % (5 * hour) == 4 * hour {
             self.restarted = true;

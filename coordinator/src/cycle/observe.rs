@@ -103,6 +103,7 @@ impl Cycle {
 
     /// Takes results of trial scrapes.
     pub(super) fn take_trials(&mut self) {
+        let mut means = None;
         for (id, trial) in self.explorer.take() {
             self.metrics.trial(matches!(trial, Trial::Counted(_)));
             let Some(target) = self.found.get(id) else { continue };
@@ -115,7 +116,9 @@ impl Cycle {
                 Trial::Failed { error, attempts, given_up } => {
                     let text = format!("trial scrape {attempts} failed: {error}");
                     if given_up {
-                        let guess = self.guess(id);
+                        let means = means.get_or_insert_with(|| self.means());
+                        let mean = self.found.get(id).and_then(|target| means.get(&target.job));
+                        let guess = mean.copied().unwrap_or(SMALL);
                         if let Some(target) = self.found.get(id) {
                             self.teller.tell_guessed(target, guess, &error);
                         }
@@ -129,16 +132,18 @@ impl Cycle {
         self.trial_errors.retain(|id, _| found.get(*id).is_some());
     }
 
-    /// The average of its job, or a small number: the target has to be scraped so that `up == 0` is recorded.
-    fn guess(&self, id: u64) -> u64 {
-        let Some(target) = self.found.get(id) else { return SMALL };
-        let same_job = self.found.targets.iter().filter(|other| other.job == target.job);
-        let counted = same_job.filter_map(|other| match self.sizes.get(&other.target.id) {
-            Some(Size::Counted(series)) => Some(*series),
-            _ => None,
-        });
-        let (sum, count) = counted.fold((0, 0), |(sum, count), series| (sum + series, count + 1));
-        u64::checked_div(sum, count).unwrap_or(SMALL)
+    /// The mean size of each job's targets, as far as they were counted: what one is taken for that does not answer. It
+    /// has to be scraped nevertheless, so that `up == 0` is recorded.
+    fn means(&self) -> HashMap<Arc<str>, u64> {
+        let mut sums: HashMap<&Arc<str>, (u64, u64)> = HashMap::new();
+        for target in &self.found.targets {
+            if let Some(Size::Counted(series)) = self.sizes.get(&target.target.id) {
+                let (sum, count) = sums.entry(&target.job).or_default();
+                (*sum, *count) = (sum.saturating_add(*series), *count + 1);
+            }
+        }
+        let mean = |(job, (sum, count)): (&Arc<str>, (u64, u64))| (Arc::clone(job), sum / count);
+        sums.into_iter().map(mean).collect()
     }
 
     /// Takes what the agents have seen: each shard's condition and last report.

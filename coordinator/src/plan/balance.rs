@@ -1,7 +1,8 @@
 //! Shards of fine-grained targets are kept equally full, with the fewest moves: large targets first, only once a shard
-//! stands out, and no more than a small share of all targets in an hour.
+//! stands out, and no more than a small share of all targets at a time.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bins::{Bin, Status, share};
 use super::decision::WhyMoved;
@@ -11,17 +12,22 @@ use super::{Budget, Plan};
 
 /// A shard that holds more than this share of what would be fair gives some away, in percent...
 const BEGIN_AT: u64 = 107;
-/// ...until it is down to this; nor is any filled further by it.
-const GOAL: u64 = 102;
+/// ...until it is down to this...
+const GOAL: u64 = 105;
+/// ...and none is filled further than this by it.
+const BRIM: u64 = 102;
 /// Shards that make room for a large target fill others up to this.
 const AROUND: u64 = 105;
 
-/// Of all targets one in so many may be moved by it at once, and again in each hour...
+/// Of all targets one in so many may be moved by it at once, and again in each third of an hour...
 const ONE_IN: u64 = 200;
 /// ...but always a few: a small cluster has to come to rest, too.
 const ALWAYS: u64 = 8;
 
-const HOUR_MS: u64 = 3_600_000;
+const PERIOD_MS: u64 = 1_200_000;
+
+/// Shards that stand out, the fullest first, each with what may leave it: load and target, ascending.
+type Donors = BTreeMap<(Reverse<u64>, usize), Vec<(u64, u64)>>;
 
 impl Planner<'_> {
     /// Moves load from shards that stand out to the emptiest. Every move makes the fullest of the two less full than it
@@ -54,47 +60,62 @@ impl Planner<'_> {
             let bin = &self.bins[**at];
             bin.committed > share(mean(bin), BEGIN_AT)
         };
-        let mut donors: Vec<usize> = ready.iter().filter(stands_out).copied().collect();
-        if donors.is_empty() {
-            return;
-        }
         let level_of = |bin: &Bin| level(bin.used(), bin.capacity);
-        donors.sort_by_key(|at| std::cmp::Reverse(level_of(&self.bins[*at])));
+        let donors = ready.iter().filter(stands_out).copied();
+        let mut donors: Donors = donors
+            .map(|at| ((Reverse(level_of(&self.bins[at])), at), self.candidates(at)))
+            .collect();
         let mut takers: BTreeSet<(u64, usize)> =
             ready.iter().map(|at| (level_of(&self.bins[*at]), *at)).collect();
-        for from in donors {
+        // The fullest gives one away, then the one that is the fullest now: few moves help most that way.
+        while let Some(((_, from), mut candidates)) = donors.pop_first() {
             let fair = mean(&self.bins[from]);
-            let mut candidates = self.candidates(from);
-            let why = WhyMoved::Balance { load: self.bins[from].committed, mean: fair };
-            while self.bins[from].committed > share(fair, GOAL) {
-                let Some((level, to)) = takers.first().copied() else { return };
-                let taker = &self.bins[to];
-                let brim =
-                    share(mean(taker), GOAL).min(share(taker.capacity, self.limits.relieve_to));
-                let deficit = brim.saturating_sub(taker.used());
-                let excess = self.bins[from].committed - share(fair, GOAL);
-                // The smallest that suffices, else the largest that the other one takes.
-                let fitting = candidates.partition_point(|(load, _)| *load <= deficit);
-                let sufficient = candidates.partition_point(|(load, _)| *load < excess);
-                let at =
-                    if sufficient < fitting { Some(sufficient) } else { fitting.checked_sub(1) };
-                let Some(at) = at.filter(|_| to != from) else { break };
-                if self.has_copy_at(candidates[at].1, to) {
-                    candidates.remove(at);
-                    continue;
-                }
-                if budget.is_spent() || !allowance.take() {
+            let committed = self.bins[from].committed;
+            let excess = committed.saturating_sub(share(fair, GOAL));
+            let Some((level_before, to)) = takers.first().copied() else { return };
+            if excess == 0 {
+                continue;
+            }
+            let taker = &self.bins[to];
+            let brim = share(mean(taker), BRIM).min(share(taker.capacity, self.limits.relieve_to));
+            let deficit = brim.saturating_sub(taker.used());
+            let Some((load_of_it, target)) = self.pick_for(&mut candidates, excess, deficit, to)
+            else {
+                if committed > share(fair, BEGIN_AT) {
+                    let fill = level(load, capacity) / 10_000;
+                    self.make_way(from, &candidates, (fair, fill), allowance, budget, plan);
                     return;
                 }
-                let (load, target) = candidates.remove(at);
-                self.begin_move(Wanted { target, load, from, to }, why, budget, plan);
-                takers.remove(&(level, to));
-                takers.insert((level_of(&self.bins[to]), to));
-            }
-            if self.bins[from].committed > share(fair, BEGIN_AT) {
-                let fill = level(load, capacity) / 10_000;
-                self.make_way(from, &candidates, (fair, fill), allowance, budget, plan);
+                continue;
+            };
+            if budget.is_spent() || !allowance.take() {
                 return;
+            }
+            let why = WhyMoved::Balance { load: committed, mean: fair };
+            self.begin_move(Wanted { target, load: load_of_it, from, to }, why, budget, plan);
+            takers.remove(&(level_before, to));
+            takers.insert((level_of(&self.bins[to]), to));
+            let left = level(self.bins[from].committed, self.bins[from].capacity);
+            donors.insert((Reverse(left), from), candidates);
+        }
+    }
+
+    /// Of what may leave a bin the smallest that takes its excess off it, else the largest that fits into the deficit of
+    /// the other one; not what has a copy there. It is taken off the list.
+    fn pick_for(
+        &self,
+        candidates: &mut Vec<(u64, u64)>,
+        excess: u64,
+        deficit: u64,
+        to: usize,
+    ) -> Option<(u64, u64)> {
+        loop {
+            let fitting = candidates.partition_point(|(load, _)| *load <= deficit);
+            let sufficient = candidates.partition_point(|(load, _)| *load < excess);
+            let at = if sufficient < fitting { sufficient } else { fitting.checked_sub(1)? };
+            let picked = candidates.remove(at);
+            if !self.has_copy_at(picked.1, to) {
+                return Some(picked);
             }
         }
     }
@@ -145,7 +166,7 @@ impl Allowance {
         let left = planner.history.balanced.get(&planner.group).copied();
         let thousandths = left.map_or(full, |(left, at)| {
             let elapsed = u64::try_from(planner.now.saturating_sub(at)).unwrap_or(0);
-            let gained = u128::from(full) * u128::from(elapsed) / u128::from(HOUR_MS);
+            let gained = u128::from(full) * u128::from(elapsed) / u128::from(PERIOD_MS);
             left.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)).min(full)
         });
         Self { thousandths }

@@ -2,11 +2,15 @@
 
 use std::cmp::Reverse;
 
-use super::bins::{Bin, Status};
+use super::bins::{Bin, Status, share};
 use super::decision::{Decision, WhyMoved};
 use super::group::{Planner, Wanted};
 use super::shelves::{Reach, Shelves, Wish};
 use super::{Budget, Plan, State};
+
+/// Of fine-grained targets the others have to have room for this much more than what the shard holds, in percent of its
+/// capacity, before it is drained: loads that go up and down a little do not open and empty shards all the time.
+const SPARE: u64 = 10;
 
 /// For so many large targets room is made at the same time.
 const ROOMS: usize = 4;
@@ -24,11 +28,18 @@ impl Planner<'_> {
         let highest = self.bins.iter().rposition(|bin| !bin.slots().is_empty());
         let minimum = usize::try_from(self.limits.min_shards).unwrap_or(usize::MAX);
         let Some(from) = highest.filter(|from| *from >= minimum.max(1)) else { return };
-        let all_ready = self.bins[..=from].iter().all(|bin| bin.status == Status::Ready);
         let was_draining = self.bins[from].draining;
+        let below = &self.bins[..=from];
+        let all_ready = below.iter().all(|bin| bin.status == Status::Ready);
+        if was_draining && !all_ready && below.iter().all(Bin::is_usable) {
+            // One is being restarted, say: what was begun goes on once it is back.
+            plan.busy = true;
+            return;
+        }
         // Once begun it may go further than where it would begin: that keeps it from turning back at the edge.
         let percent = if was_draining { self.limits.relieve_to } else { self.limits.drain_to };
-        let places = if all_ready { self.places_below(from, percent) } else { None };
+        let fits = all_ready && self.fits_below(from, percent);
+        let places = if fits { self.places_below(from) } else { None };
         let Some(places) = places else {
             self.stop_drain(from, plan);
             return;
@@ -47,15 +58,25 @@ impl Planner<'_> {
         }
     }
 
-    /// A place below for everything that a bin owns, or what has to make room there first; `None` when something can
-    /// have neither.
-    fn places_below(&self, from: usize, percent: u64) -> Option<Vec<Wanted>> {
-        let owned = self.bins[from].slots().iter().filter(|slot| slot.state == State::Active);
-        let load: u64 = owned.clone().map(|slot| slot.load).sum();
+    /// Whether the bins below have room for all that a bin owns when they are filled to that many percent, and some to
+    /// spare.
+    fn fits_below(&self, from: usize, percent: u64) -> bool {
+        let bin = &self.bins[from];
+        let owned = bin.slots().iter().filter(|slot| slot.state == State::Active);
+        let load: u64 = owned.map(|slot| slot.load).sum();
         let room: u64 = self.bins[..from].iter().filter_map(|bin| bin.room(percent)).sum();
-        if load > room {
-            return None;
-        }
+        let begun = bin.draining || !self.is_fine_grained();
+        let spare = if begun { 0 } else { share(bin.capacity, SPARE) };
+        load.saturating_add(spare) <= room
+    }
+
+    /// A place below for everything that a bin owns, or what has to make room there first; `None` when something can
+    /// have neither. Of fine-grained targets a single bin may take more than all of them on average: it is they that
+    /// are to stay below the band.
+    fn places_below(&self, from: usize) -> Option<Vec<Wanted>> {
+        let fine = self.is_fine_grained() || self.bins[from].draining;
+        let percent = if fine { self.limits.relieve_to } else { self.limits.drain_to };
+        let owned = self.bins[from].slots().iter().filter(|slot| slot.state == State::Active);
         let mut leaving: Vec<(u64, u64)> = owned.map(|slot| (slot.load, slot.target)).collect();
         leaving.sort_unstable_by_key(|(load, target)| (Reverse(*load), *target));
         let mut shelves = Shelves::new(&self.bins[..from], percent, percent * 10_000);

@@ -89,7 +89,7 @@ pub trait SeriesSet: Send {
     ///
     /// # Errors
     ///
-    /// As those of `next`.
+    /// Those of [`SeriesSet::next`].
     fn take(&mut self, wait: bool) -> Result<Taken, StorageError> {
         let _wait = wait;
         Ok(Taken::End)
@@ -115,7 +115,7 @@ pub trait Undecoded: Send {
     ///
     /// # Errors
     ///
-    /// Data that cannot be read; the query ends when the series' turn comes.
+    /// Bytes that are no chunk, and what else [`SeriesSet::next`] would have said of this series.
     fn decode(self: Box<Self>) -> Result<Option<SeriesData>, StorageError>;
 }
 

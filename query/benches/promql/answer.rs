@@ -23,8 +23,9 @@ pub async fn same(query: &Query, ours: &Server, theirs: &Server) {
         assert_eq!(ours.len(), theirs.len(), "{text} {labels}: number of points");
         for ((time, value), (their_time, their_value)) in ours.iter().zip(theirs) {
             let close = (value - their_value).abs() <= 1e-9 * their_value.abs().max(1e-9);
+            let equal = value == their_value || value.is_nan() && their_value.is_nan();
             assert!(
-                time.to_bits() == their_time.to_bits() && (close || value == their_value),
+                time.to_bits() == their_time.to_bits() && (close || equal),
                 "{text} {labels}: {value} at {time}, not {their_value} at {their_time}"
             );
         }

@@ -24,10 +24,10 @@ pub async fn compare(folder: &Path) {
         for kind in [Kind::Shoal, Kind::Prometheus] {
             let server = Server::start(kind, &blocks).await;
             // One series, so that what a first query needs is there.
-            server.range("sum(load_total{instance=\"i000000\"})", data::DAY).await;
+            server.call("sum(load_total{instance=\"i000000\"})", data::DAY).await;
             let idle = server.start_peak_over();
             for _ in 0..CALLS {
-                server.range(QUERY, data::DAY).await;
+                server.call(QUERY, data::DAY).await;
             }
             grown.push(server.peak_bytes() - idle);
         }

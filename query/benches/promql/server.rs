@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use query::{Features, LocalConfig, serve_blocks};
-use reqwest::header::ACCEPT_ENCODING;
+use reqwest::{Response, header};
 
 use super::PATIENCE;
 
@@ -66,6 +66,25 @@ impl Server {
 
     /// A range query; the whole body.
     pub async fn range(&self, query: &str, times: Times) -> Bytes {
+        let response = self.ask(query, times).await;
+        let status = response.status();
+        let body = response.bytes().await.unwrap();
+        assert!(status.is_success(), "{:?}: {}", self.kind, String::from_utf8_lossy(&body));
+        body
+    }
+
+    /// A range query whose answer is read and forgotten; gives its length in bytes.
+    pub async fn call(&self, query: &str, times: Times) -> usize {
+        let mut response = self.ask(query, times).await.error_for_status().unwrap();
+        let mut length = 0;
+        while let Some(piece) = response.chunk().await.unwrap() {
+            length += piece.len();
+        }
+        length
+    }
+
+    /// Without compression, which none of the three does itself.
+    async fn ask(&self, query: &str, times: Times) -> Response {
         let Times { start, end, step } = times;
         let [start, end, step] = [start, end, step].map(|number| number.to_string());
         let mut form = vec![("query", query), ("start", &start), ("end", &end), ("step", &step)];
@@ -73,13 +92,8 @@ impl Server {
             form.push(("nocache", "1"));
         }
         let url = format!("{}/api/v1/query_range", self.url);
-        // Compressed, the cost of gzip hides that of everything else.
-        let request = self.client.get(url).query(&form).header(ACCEPT_ENCODING, "identity");
-        let response = request.send().await.unwrap();
-        let status = response.status();
-        let body = response.bytes().await.unwrap();
-        assert!(status.is_success(), "{:?}: {}", self.kind, String::from_utf8_lossy(&body));
-        body
+        let plain = (header::ACCEPT_ENCODING, "identity");
+        self.client.get(url).header(plain.0, plain.1).query(&form).send().await.unwrap()
     }
 
     /// VictoriaMetrics only: takes samples and writes them to disk.

@@ -11,6 +11,7 @@ use super::Api;
 use super::respond::{ApiError, ErrorKind};
 use crate::active::Description;
 use crate::fanout::Scope;
+use crate::registers;
 use crate::storage::Wanted;
 use crate::warning::Warnings;
 
@@ -57,6 +58,8 @@ impl Api {
         let held = (permit, InFlight::new(&self.metrics.gate_in_flight));
         let evaluation = tokio::task::spawn_blocking(move || {
             let _held = held;
+            // A new thread has inherited them.
+            registers::settle();
             evaluation(&*storage).map(|value| (value, storage.warnings()))
         });
         let outcome = evaluation.await.map_err(|error| {

@@ -52,12 +52,12 @@ fn enough_shards_are_added_at_once() {
 }
 
 #[test]
-fn one_shard_more_moves_few_targets_at_once_and_a_few_each_hour() {
+fn one_shard_more_moves_few_targets_at_once_and_a_few_each_third_of_an_hour() {
     let mut world = four(Duration::ZERO);
     world.add_shard();
     world.settle();
-    assert_eq!(world.begun, 8, "the least there is an hour, of 400 targets");
-    world.pass(Duration::from_secs(1_800));
+    assert_eq!(world.begun, 8, "the least there is, of 400 targets");
+    world.pass(Duration::from_secs(600));
     world.settle();
     assert!((12..=13).contains(&world.begun), "{}", world.begun);
 }
@@ -137,4 +137,51 @@ fn a_shard_with_a_giant_is_drained_by_making_room_for_it() {
     }
     assert_eq!(world.shards.len(), 3);
     assert!(world.loads().iter().all(|load| *load <= 9_500), "{:?}", world.loads());
+}
+
+#[test]
+fn a_shard_that_restarts_pauses_a_drain_and_nothing_goes_back() {
+    let mut world = four(Duration::from_secs(60));
+    world.limits.min_shards = 1;
+    world.limits.moves_per_minute = 60;
+    for id in 0..400 {
+        world.target(id, 45);
+    }
+    for _ in 0..20 {
+        world.cycle();
+        world.scrape();
+    }
+    assert_eq!(world.history.draining.get(&0), Some(&3));
+    world.shards[0].condition = Condition::Starting { since: world.now };
+    let before = world.begun;
+    for _ in 0..60 {
+        world.cycle();
+        world.scrape();
+    }
+    assert_eq!(world.begun, before, "nothing begins while one is away");
+    assert_eq!(world.history.draining.get(&0), Some(&3), "but it is not forgotten either");
+    world.find(0);
+    world.limits.moves_per_minute = 100_000;
+    world.pass(Duration::from_secs(60));
+    world.settle();
+    assert!(world.shards.get(3).is_none_or(|shard| shard.holdings.is_empty()));
+    let moved: BTreeSet<u64> = world.begun_targets.iter().copied().collect();
+    assert_eq!(moved.len(), world.begun_targets.len(), "no target moved twice");
+}
+
+#[test]
+fn small_targets_are_drained_only_when_there_is_room_to_spare() {
+    let mut world = four(Duration::from_secs(60));
+    world.limits.min_shards = 1;
+    // 27,000 are 90 % of three shards.
+    for id in 0..400 {
+        world.target(id, 61);
+    }
+    world.settle();
+    assert_eq!(world.begun, 0, "26,400 and a tenth of a shard do not");
+    for id in 0..400 {
+        world.target(id, 59);
+    }
+    world.settle();
+    assert_eq!(world.begun, 100, "25,600 and a tenth of a shard do");
 }

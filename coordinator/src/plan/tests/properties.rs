@@ -265,8 +265,8 @@ proptest! {
         let start = world.now;
         world.settle();
         let seconds = u64::try_from(world.now - start).unwrap() / 1_000;
-        // Eight at once, and eight an hour.
-        prop_assert!(world.begun - before <= 8 + usize::try_from(seconds / 450).unwrap() + 1);
+        // Eight at once, and eight each third of an hour.
+        prop_assert!(world.begun - before <= 8 + usize::try_from(seconds / 150).unwrap() + 1);
     }
 }
 
@@ -295,5 +295,30 @@ proptest! {
         let count = u64::try_from(loads.len()).unwrap();
         // 1.10 times the mean, and what one target more or less makes.
         prop_assert!(most * count <= sum * 110 / 100 + 65 * count, "{loads:?}");
+    }
+
+    #[test]
+    fn small_targets_use_no_more_shards_than_their_load_needs_and_one(
+        before in prop::collection::vec(0u64..60, 50..200),
+        after in prop::collection::vec(0u64..60, 20..200),
+    ) {
+        let mut world = World::new(limits(2_000));
+        world.limits.max_idle = Duration::from_secs(30);
+        for (id, series) in (0u64..).zip(&before) {
+            world.target(id, *series);
+        }
+        world.settle();
+        before.iter().zip(0u64..).for_each(|(_, id)| world.forget(id));
+        for (id, series) in (0u64..).zip(&after) {
+            world.target(id, *series);
+        }
+        for _ in 0..20 {
+            world.settle();
+            world.pass(Duration::from_secs(31));
+        }
+        let load: u64 = after.iter().map(|series| series + SERIES_PER_SCRAPE).sum();
+        let bound = load.div_ceil(2_000 * world.limits.fill_to / 100);
+        let used = world.loads().iter().filter(|load| **load > 0).count();
+        prop_assert!(u64::try_from(used).unwrap() <= bound + 1, "{used} for {load}");
     }
 }

@@ -135,19 +135,12 @@ impl Row {
         self.histograms[step] = Some(histogram);
     }
 
-    /// Sets a number at each step that has one, and takes away all else.
-    pub fn set_where(&mut self, mut value: impl FnMut(usize) -> Option<f64>) {
+    /// Sets numbers, and takes away all else. `fill` gets places for the numbers of the next 64 steps, and gives which
+    /// of these have one, the first in the lowest bit.
+    pub fn set_words(&mut self, mut fill: impl FnMut(&mut [f64]) -> u64) {
         self.histograms.clear();
-        let words = self.values.chunks_mut(64).zip(&mut self.valid.words);
-        for (at, (places, word)) in words.enumerate() {
-            let mut bits = 0;
-            for (bit, place) in places.iter_mut().enumerate() {
-                if let Some(value) = value(at * 64 + bit) {
-                    *place = value;
-                    bits |= 1 << bit;
-                }
-            }
-            *word = bits;
+        for (places, word) in self.values.chunks_mut(64).zip(&mut self.valid.words) {
+            *word = fill(places);
         }
     }
 

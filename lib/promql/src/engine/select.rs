@@ -12,6 +12,7 @@ use super::function::sliding::Scratch;
 use super::grid::Grid;
 use super::histogram_windows::{drop_stale_histograms, forget_resets, histogram_at, keep_counts};
 use super::memory::samples_bytes;
+use super::newest::{self, Ends};
 use super::plan::{Range, Select, Source, Window};
 use super::row::Row;
 use super::start;
@@ -134,7 +135,8 @@ impl Evaluator<'_> {
             row.clear();
             let samples = &data.samples;
             if picked == Picked::Values && samples.histograms.is_empty() {
-                let used = pick(select, grid, samples, lookback, &mut row);
+                let ends = Ends::of(select, grid);
+                let used = newest::pick(samples, ends, lookback, &mut row);
                 if used == 0 {
                     return Ok(());
                 }
@@ -253,7 +255,10 @@ impl Evaluator<'_> {
                         let span = columns.first().map(|(_, span)| *span);
                         self.note(Note::InvalidQuantile(parameters[0]), span);
                     }
-                    if function.wants_counter && start::overlap(samples) {
+                    if function.wants_counter
+                        && !samples.starts.is_empty()
+                        && start::overlap(samples)
+                    {
                         let name = series.labels.metric_name().to_owned();
                         self.note(Note::StartTimeOverlap(name, 1), Some(range.window.span));
                     }
@@ -276,28 +281,6 @@ impl Evaluator<'_> {
             })
         })
     }
-}
-
-/// The newest number at each step that is neither too old nor stale; gives how many there are.
-fn pick(select: &Select, grid: Grid, samples: &Stored, lookback: i64, row: &mut Row) -> u64 {
-    let times = &samples.timestamps[..];
-    let values = &samples.values[..times.len()];
-    let mut end = select.looks_at(grid, 0);
-    let stride = if select.at.is_some() { 0 } else { grid.step };
-    let (mut next, mut used) = (0, 0);
-    row.set_where(|_| {
-        while next < times.len() && times[next] <= end {
-            next += 1;
-        }
-        let oldest = end.saturating_sub(lookback);
-        end = end.saturating_add(stride);
-        let newest = next.checked_sub(1)?;
-        let value = values[newest];
-        let counts = times[newest] > oldest && !is_stale_marker(value);
-        used += u64::from(counts);
-        counts.then_some(value)
-    });
-    used
 }
 
 impl Windows<'_> {

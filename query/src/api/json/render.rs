@@ -8,6 +8,7 @@ use promql::{MatrixSeries, Value, VectorSample};
 
 use super::Json;
 use super::points::Prefixes;
+use crate::registers;
 
 pub(in crate::api) use super::points::Grid;
 
@@ -166,6 +167,7 @@ impl Renderer {
 
     /// The next piece, never empty, and whether it is the last one; `None` after that.
     pub(in crate::api) fn piece(&mut self) -> Option<(Vec<u8>, bool)> {
+        registers::settle();
         while self.json.len() < PIECE && self.step() {}
         let last = matches!(self.rest, Rest::End);
         if last {

@@ -88,6 +88,50 @@ impl Heap {
     }
 }
 
+/// The heaps of one group.
+struct Heaps {
+    of_step: Vec<Heap>,
+    /// What a number must beat to be kept; NaN where it need not beat anything.
+    bars: Vec<f64>,
+}
+
+impl Heaps {
+    fn new(len: usize) -> Self {
+        Self { of_step: (0..len).map(|_| Heap::default()).collect(), bars: vec![f64::NAN; len] }
+    }
+
+    fn bytes(len: usize) -> usize {
+        (size_of::<Heap>() + size_of::<f64>()) * len
+    }
+
+    /// Offers the numbers of a series; gives how many more are kept than before.
+    fn offer(&mut self, row: &Row, number: usize, most: &[usize], largest: bool) -> usize {
+        let mut kept = 0;
+        let mut offer = |step: usize, value: f64, bar: &mut f64| {
+            if if largest { *bar >= value } else { *bar <= value } {
+                return;
+            }
+            let heap = &mut self.of_step[step];
+            let before = heap.0.len();
+            heap.offer((value, number), most[step], largest);
+            kept += heap.0.len() - before;
+            if heap.0.len() == most[step] {
+                *bar = heap.0.first().map_or(f64::NAN, |(top, _)| *top);
+            }
+        };
+        if row.valid.is_full() {
+            for (step, (value, bar)) in row.values.iter().zip(&mut self.bars).enumerate() {
+                offer(step, *value, bar);
+            }
+        } else {
+            for (step, value) in row.iter() {
+                offer(step, value, &mut self.bars[step]);
+            }
+        }
+        kept
+    }
+}
+
 impl Evaluator<'_> {
     pub(super) fn pick(
         &self,
@@ -99,7 +143,7 @@ impl Evaluator<'_> {
         let op = node.op;
         let largest = op == AggregateOp::Topk;
         let mut ordinals = Ordinals::default();
-        let mut groups: Vec<Vec<Heap>> = Vec::new();
+        let mut groups: Vec<Heaps> = Vec::new();
         let mut all: Vec<Series> = Vec::new();
         let mut held = 0;
         let mut memory = self.reserve("picked series");
@@ -114,35 +158,29 @@ impl Evaluator<'_> {
             memory.grow(series.bytes())?;
             if new {
                 self.hold(grid.len)?;
-                memory.grow(ENTRY + labels_bytes(&series.labels) + size_of::<Heap>() * grid.len)?;
+                memory.grow(ENTRY + labels_bytes(&series.labels) + Heaps::bytes(grid.len))?;
                 held += grid.len;
-                groups.push((0..grid.len).map(|_| Heap::default()).collect());
+                groups.push(Heaps::new(grid.len));
             }
             let number = all.len();
             all.push(series.clone());
             let before: usize = held;
-            for (step, value) in row.iter() {
-                let heap = &mut groups[ordinal][step];
-                let size = heap.0.len();
-                match op {
-                    AggregateOp::LimitRatio => {
-                        if is_sampled(parameter[step], series) {
-                            heap.0.push((value, number));
-                        }
+            if !limits {
+                held += groups[ordinal].offer(row, number, &most, largest);
+            }
+            for (step, value) in row.iter().take_while(|_| limits) {
+                let heap = &mut groups[ordinal].of_step[step];
+                let wanted = match op {
+                    AggregateOp::LimitRatio => is_sampled(parameter[step], series),
+                    _ => heap.0.len() < most[step],
+                };
+                if wanted {
+                    heap.0.push((value, number));
+                    held += 1;
+                    if let Some(histogram) = row.histogram(step) {
+                        histograms.insert((number, step), Arc::clone(histogram));
                     }
-                    AggregateOp::Limitk => {
-                        if size < most[step] {
-                            heap.0.push((value, number));
-                        }
-                    }
-                    _ => heap.offer((value, number), most[step], largest),
                 }
-                if heap.0.len() > size
-                    && let Some(histogram) = row.histogram(step)
-                {
-                    histograms.insert((number, step), Arc::clone(histogram));
-                }
-                held += heap.0.len() - size;
             }
             // Heaps have room for more than they hold, half as much again on average.
             memory.grow((held - before) * size_of::<Picked>() * 3 / 2)?;
@@ -150,7 +188,7 @@ impl Evaluator<'_> {
         })?;
         self.release(held);
         if grid.is_instant() {
-            for mut heap in groups.into_iter().flatten() {
+            for mut heap in groups.into_iter().flat_map(|group| group.of_step) {
                 if matches!(op, AggregateOp::Topk | AggregateOp::Bottomk) {
                     heap.best_first(largest);
                 }
@@ -171,7 +209,7 @@ impl Evaluator<'_> {
 
 /// What was picked step by step, as rows again.
 fn push_by_series(
-    groups: Vec<Vec<Heap>>,
+    groups: Vec<Heaps>,
     mut histograms: Histograms,
     all: &[Series],
     grid: Grid,
@@ -179,7 +217,7 @@ fn push_by_series(
 ) -> Done {
     let mut picked: Vec<(usize, usize, f64)> = Vec::new();
     for group in groups {
-        for (step, heap) in group.into_iter().enumerate() {
+        for (step, heap) in group.of_step.into_iter().enumerate() {
             picked.extend(heap.0.into_iter().map(|(value, number)| (number, step, value)));
         }
     }
