@@ -84,7 +84,7 @@ impl QueryStorage {
 
 impl Reading for QueryStorage {
     fn warnings(&self) -> Warnings {
-        self.warnings.lock().clone()
+        self.warnings.lock().clone().in_order()
     }
 }
 
