@@ -262,9 +262,12 @@ impl fmt::Display for Decision {
         match self {
             Self::ScaleUp { group, from, to, targets, load, max_series } => write!(
                 f,
-                "scale group {group} from {from} to {to} shards: {targets} targets with {load} series do not fit \
+                "scale group {group} from {from} to {to} shards: {load} series of {targets} targets do not fit \
                  ({max_series} at most a shard)"
             ),
+            Self::Grow { group, from: 0, to, load, .. } => {
+                write!(f, "begin group {group} with {to} shards: {load} series are known so far")
+            }
             Self::Grow { group, from, to, load, capacity } => write!(
                 f,
                 "grow group {group} from {from} to {to} shards: {load} series nearly fill the {capacity} of its shards"
