@@ -222,16 +222,23 @@ pub enum Decision {
 
 impl Decision {
     /// All labels.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 9] = [
         "scale_up",
         "scale_down",
         "drain_begun",
         "drain_stopped",
         "overloaded",
         "lost",
+        "cut_off",
         "spread",
         "ship",
     ];
+
+    /// Whether it is about trouble, and not how things are to go.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::CutOff { .. } | Self::Overloaded { .. })
+    }
 
     /// A short, stable word.
     #[must_use]

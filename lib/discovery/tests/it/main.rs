@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod beside_prometheus;
 mod bridge;
 mod consul;
 mod dns;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, UnixListener};
 
@@ -73,6 +73,21 @@ impl Script {
     }
 }
 
+/// Docker's own client puts the version of the API, with a dot in it, in front of a path.
+fn unversioned(path: &str) -> &str {
+    let versioned = path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
+    versioned.unwrap_or(path)
+}
+
+/// What the clients of Consul and of Nomad want of every answer.
+const KNOWN_LEADER: [(&str, &str); 5] = [
+    ("x-consul-lastcontact", "0"),
+    ("x-consul-knownleader", "true"),
+    ("x-nomad-index", "10"),
+    ("x-nomad-lastcontact", "0"),
+    ("x-nomad-knownleader", "true"),
+];
+
 /// With `index=<current>` the answer waits for a change, as Consul does.
 async fn handle(State(script): State<Script>, uri: Uri, headers: HeaderMap) -> Response {
     script.inner.lock().asked.push((uri.to_string(), headers));
@@ -81,14 +96,15 @@ async fn handle(State(script): State<Script>, uri: Uri, headers: HeaderMap) -> R
             pair.strip_prefix("index=").map(|index| index.parse::<u64>().unwrap())
         });
     loop {
-        let answer = script.inner.lock().answers.get(uri.path()).cloned();
+        let answer = script.inner.lock().answers.get(unversioned(uri.path())).cloned();
         match answer {
             None => return StatusCode::NOT_FOUND.into_response(),
             Some((StatusCode::OK, index, _)) if wanted == Some(index) => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Some((status, index, body)) => {
-                return (status, [("x-consul-index", index.to_string())], body).into_response();
+                let index = AppendHeaders([("x-consul-index", index.to_string())]);
+                return (status, AppendHeaders(KNOWN_LEADER), index, body).into_response();
             }
         }
     }
