@@ -172,6 +172,7 @@ pub fn serve() -> ExitCode {
         max_concurrent: 20,
         lookback: Duration::from_secs(300),
         max_samples: 50_000_000,
+        features: Features::default(),
     };
     svc::run(async move |ctx| serve_blocks(config, &ctx).await.map(drop))
 }
