@@ -36,17 +36,22 @@ impl Growth {
     /// Notes what there is, if it is time. `targets` ascend by id.
     pub(crate) fn note(&self, targets: &[TargetView], now: i64) {
         let mut known = self.known.lock();
-        // Right after a start sizes come in one by one: that is no growth.
         if targets.is_empty() || known.noted.is_some_and(|noted| now - noted < MINUTE) {
             return;
         }
         known.noted = Some(now);
-        let mut jobs: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+        let mut jobs: BTreeMap<&Arc<str>, (u64, bool)> = BTreeMap::new();
         for target in targets {
-            *jobs.entry(&target.job).or_default() += counted(target).unwrap_or(0);
+            let (series, all) = jobs.entry(&target.job).or_insert((0, true));
+            *series += counted(target).unwrap_or(0);
+            *all &= !matches!(target.size, Size::Unknown);
         }
         known.jobs.retain(|job, _| jobs.contains_key(job));
-        for (job, series) in jobs {
+        for (job, (series, all)) in jobs {
+            // What is counted for the first time has not grown.
+            if !all && !known.jobs.contains_key(job) {
+                continue;
+            }
             let points = known.jobs.entry(Arc::clone(job)).or_default();
             if points.len() == POINTS {
                 points.pop_front();
@@ -111,6 +116,17 @@ mod tests {
         assert_eq!(oldest, Some((79 * MINUTE, 186)));
         assert_eq!(growth.of_job("other", now, 0), None);
         assert_eq!(growth.of_targets(), Some((150 * MINUTE, vec![(0, 250), (1, 7)])));
+    }
+
+    #[test]
+    fn sizes_that_come_in_after_a_start_are_no_growth() {
+        let growth = Growth::default();
+        let mut first = targets(&[500, 500]);
+        first[1].size = Size::Unknown;
+        growth.note(&first, 0);
+        growth.note(&targets(&[500, 500]), MINUTE);
+        growth.note(&first, 2 * MINUTE);
+        assert_eq!(growth.of_job("job", 2 * MINUTE, 60 * MINUTE), Some((MINUTE, 1_000)));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl QueryStorage {
 
 impl Reading for QueryStorage {
     fn warnings(&self) -> Warnings {
-        self.warnings.lock().clone()
+        self.warnings.lock().clone().in_order()
     }
 }
 
@@ -369,7 +369,7 @@ fn is_one_replica(chunks: &[RawChunk]) -> bool {
 /// What is in one message of a Series stream.
 #[derive(Debug, Default)]
 pub struct Message {
-    /// Labels and samples of its series, in its order; of replicas nothing is known here.
+    /// Labels and raw samples of its series, in its order; of replicas nothing is known here.
     pub series: Vec<SeriesData>,
     /// Why chunks were left out.
     pub left_out: Vec<String>,
@@ -387,7 +387,13 @@ pub fn read_message(message: Vec<u8>) -> Result<Message, String> {
     for (labels, chunks) in all {
         let mut samples = Samples::default();
         for chunk in chunks {
-            let appended = decode::append(&mut samples, &chunk, i64::MIN, i64::MAX);
+            let appended = match &chunk.raw {
+                Some(_) => decode::append(&mut samples, &chunk, i64::MIN, i64::MAX),
+                // Which aggregate is wanted is for a query to say.
+                None => decode::piece(&chunk, Aggregate::Counter)
+                    .and(decode::piece(&chunk, Aggregate::SumAndCount))
+                    .map(drop),
+            };
             found.left_out.extend(appended.err());
         }
         found.series.push(SeriesData { labels, samples });

@@ -128,6 +128,16 @@ impl Warnings {
         self.list.is_empty()
     }
 
+    /// The same for equal answers: threads find broken chunks in any order, so that these come last and by text.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.list.sort_by_cached_key(|warning| match warning {
+            Warning::Chunk { reason } => Some(reason.clone()),
+            _ => None,
+        });
+        self
+    }
+
     /// As texts, in order of arrival.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
@@ -141,5 +151,19 @@ impl IntoIterator for Warnings {
 
     fn into_iter(self) -> Self::IntoIter {
         self.list.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_threads_found_comes_last_and_in_order_of_text() {
+        let chunk = |reason: &str| Warning::Chunk { reason: reason.to_owned() };
+        let mut warnings = Warnings::default();
+        warnings.extend([chunk("z"), Warning::Truncated, chunk("a"), Warning::NoEndpoints]);
+        let expected = [Warning::Truncated, Warning::NoEndpoints, chunk("a"), chunk("z")];
+        assert_eq!(warnings.in_order().list, expected);
     }
 }

@@ -157,7 +157,11 @@ impl Teller {
             let words = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
             let key = format!("{} {}", decision.label(), words(&message));
             if !self.decided.contains(&key) && decided.insert(key.clone()) {
-                info!(kind = decision.label(), decision = message, "decided");
+                if decision.is_trouble() {
+                    warn!(kind = decision.label(), decision = message, "decided");
+                } else {
+                    info!(kind = decision.label(), decision = message, "decided");
+                }
                 self.metrics.decided(decision.label());
                 self.events.tell(decision.label(), message);
             }

@@ -222,16 +222,23 @@ pub enum Decision {
 
 impl Decision {
     /// All labels.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 9] = [
         "scale_up",
         "scale_down",
         "drain_begun",
         "drain_stopped",
         "overloaded",
         "lost",
+        "cut_off",
         "spread",
         "ship",
     ];
+
+    /// Whether it is about trouble, and not how things are to go.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::CutOff { .. } | Self::Overloaded { .. })
+    }
 
     /// A short, stable word.
     #[must_use]
@@ -255,9 +262,12 @@ impl fmt::Display for Decision {
         match self {
             Self::ScaleUp { group, from, to, targets, load, max_series } => write!(
                 f,
-                "scale group {group} from {from} to {to} shards: {targets} targets with {load} series do not fit \
+                "scale group {group} from {from} to {to} shards: {load} series of {targets} targets do not fit \
                  ({max_series} at most a shard)"
             ),
+            Self::Grow { group, from: 0, to, load, .. } => {
+                write!(f, "begin group {group} with {to} shards: {load} series are known so far")
+            }
             Self::Grow { group, from, to, load, capacity } => write!(
                 f,
                 "grow group {group} from {from} to {to} shards: {load} series nearly fill the {capacity} of its shards"

@@ -237,7 +237,7 @@ impl Worker {
         let request = Request::new(ReportRequest {});
         let answer = tokio::time::timeout(self.timeout, self.client.report(request)).await;
         let outcome = match answer.unwrap_or_else(|_| Err(self.late())) {
-            Ok(report) => match believe::doubt(report.get_ref()) {
+            Ok(report) => match self.doubt(report.get_ref()) {
                 None => Ok(report.into_inner()),
                 Some(doubt) => Err(doubt),
             },
@@ -264,6 +264,13 @@ impl Worker {
                 }
             }
         });
+    }
+
+    fn doubt(&self, report: &ReportResponse) -> Option<String> {
+        let view = self.shown.borrow();
+        let taken = view.applied.as_ref();
+        believe::doubt(report)
+            .or_else(|| taken.and_then(|(_, push)| believe::contradiction(report, push)))
     }
 
     async fn assign(&mut self, push: &Arc<Push>) {

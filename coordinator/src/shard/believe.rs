@@ -1,7 +1,9 @@
 //! Whether a report can be true. One that cannot is treated as no answer: planning on it would move targets, or raise the
 //! epoch, because of a bug or a mix-up at one shard.
 
-use proto::coordination::ReportResponse;
+use proto::coordination::{ReportResponse, Target};
+
+use crate::shard::push::Push;
 
 /// An epoch is a number of starts of coordinators, a version a number of pushes.
 const MOST_STARTS: u64 = 1 << 40;
@@ -33,9 +35,33 @@ pub(crate) fn doubt(report: &ReportResponse) -> Option<String> {
     None
 }
 
+/// Why a report cannot be true beside what the shard has taken: under the same version it has other targets.
+pub(crate) fn contradiction(report: &ReportResponse, taken: &Push) -> Option<String> {
+    if (report.epoch, report.version) != (taken.epoch, taken.version) {
+        return None;
+    }
+    let reported = report.targets.iter().filter_map(|held| held.target.as_ref());
+    if ids(reported) == ids(taken.targets.iter()) {
+        return None;
+    }
+    let (version, reported, taken) = (report.version, report.targets.len(), taken.targets.len());
+    Some(format!(
+        "not believed: it reports {reported} targets as version {version}, which are not the {taken} that it has taken"
+    ))
+}
+
+fn ids<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<u64> {
+    let mut ids: Vec<u64> = targets.map(|target| target.id).collect();
+    ids.sort_unstable();
+    ids
+}
+
 #[cfg(test)]
 mod tests {
-    use proto::coordination::{Target, TargetReport};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use proto::coordination::{StopScrape, Target, TargetReport};
 
     use super::*;
 
@@ -55,6 +81,29 @@ mod tests {
     fn a_report_that_can_be_true_is_believed() {
         assert_eq!(doubt(&report(5_000_000, 10, 10)), None);
         assert_eq!(doubt(&ReportResponse::default()), None);
+    }
+
+    #[test]
+    fn what_was_taken_has_to_be_what_is_reported_under_the_same_version() {
+        let taken = |ids: &[u64]| Push {
+            epoch: 3,
+            version: 9,
+            config: Arc::new(promconf::parse("", Path::new("prometheus.yml")).unwrap()),
+            with_config: false,
+            targets: ids.iter().map(|id| Target { id: *id, ..Target::default() }).collect(),
+            stop: StopScrape::default(),
+            held: Arc::default(),
+        };
+        let honest = report(1, 1, 1);
+        assert_eq!(contradiction(&honest, &taken(&[7])), None);
+        for others in [&[] as &[u64], &[8], &[7, 8]] {
+            let said = contradiction(&honest, &taken(others)).unwrap();
+            assert!(said.starts_with("not believed: it reports 1 targets as version 9"), "{said}");
+        }
+        // It has another version, and may have lost it all.
+        let newer = ReportResponse { version: 10, ..honest };
+        assert_eq!(contradiction(&newer, &taken(&[])), None);
+        assert_eq!(contradiction(&ReportResponse::default(), &taken(&[7])), None);
     }
 
     #[test]

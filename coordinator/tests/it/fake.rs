@@ -33,6 +33,8 @@ pub(crate) enum Mode {
     FalseEpoch,
     /// Reports more series than there can be.
     FalseSeries,
+    /// Reports none of the targets that it has.
+    FalseTargets,
 }
 
 #[derive(Debug)]
@@ -182,6 +184,7 @@ impl Coordination for Service {
             Mode::FalseSeries => {
                 report.targets.iter_mut().for_each(|held| held.samples_post_relabel = u64::MAX);
             }
+            Mode::FalseTargets => report.targets.clear(),
             _ => {}
         }
         Ok(Response::new(report))

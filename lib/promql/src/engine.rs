@@ -218,7 +218,7 @@ impl Engine {
                 "invalid expression type {:?} for range query, must be Scalar or instant Vector",
                 kind.documented()
             );
-            return Err(QueryError::Parse(ParseError::whole(query, reason)));
+            return Err(QueryError::Parse(ParseError::whole(reason)));
         }
         let planner = Planner::new(when.times, options.default_subquery_step);
         Ok(match kind {

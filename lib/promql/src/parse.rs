@@ -44,12 +44,13 @@ impl ParseOptions {
     };
 }
 
-/// Where and why a text is no PromQL. Displays as `line:col: parse error: …`, as Prometheus does.
+/// Where and why a text is no PromQL. Displays as `line:col: parse error: …`, as Prometheus does; without a position it
+/// is the message alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
     /// Which bytes.
     pub span: Span,
-    /// `line:col` of the first byte, both from 1.
+    /// `line:col` of the first byte, both from 1; empty when it is about the query as a whole.
     pub position: String,
     /// What is wrong.
     pub message: String,
@@ -57,6 +58,9 @@ pub struct ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.position.is_empty() {
+            return f.write_str(&self.message);
+        }
         write!(f, "{}: parse error: {}", self.position, self.message)
     }
 }
@@ -65,8 +69,8 @@ impl std::error::Error for ParseError {}
 
 impl ParseError {
     /// An error about a query as a whole.
-    pub(crate) fn whole(query: &str, message: String) -> Self {
-        Problem::new(Span::default(), message).locate(query)
+    pub(crate) fn whole(message: String) -> Self {
+        Self { span: Span::default(), position: String::new(), message }
     }
 }
 

@@ -86,6 +86,10 @@ pub trait SeriesSet: Send {
     }
 
     /// The next series, still to be decoded. Without `wait`, only if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SeriesSet::next`].
     fn take(&mut self, wait: bool) -> Result<Taken, StorageError> {
         let _wait = wait;
         Ok(Taken::End)
@@ -108,6 +112,10 @@ pub trait Undecoded: Send {
     fn samples(&self) -> usize;
 
     /// Decodes it. `None` when it has no samples in the requested range.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no chunk, and what else [`SeriesSet::next`] would have said of this series.
     fn decode(self: Box<Self>) -> Result<Option<SeriesData>, StorageError>;
 }
 

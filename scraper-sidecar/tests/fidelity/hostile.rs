@@ -108,7 +108,7 @@ async fn what_prometheus_refuses_is_told_without_its_values() {
     let log = Log::capture();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("prometheus.yml");
-    fs::write(&file, "remote_write: [{url: 'http://w/', authorization: s3cret-x}]\n").unwrap();
+    fs::write(&file, "").unwrap();
     let system = Coordinated::start(&file, 1, &["--coordinator.interval=100ms"]).await;
     let shard = &system.shards[0];
     let _prometheus = Prometheus::start(PrometheusOptions {
@@ -117,6 +117,7 @@ async fn what_prometheus_refuses_is_told_without_its_values() {
         ..PrometheusOptions::default()
     })
     .await;
+    fs::write(&file, "remote_write: [{url: 'http://w/', authorization: s3cret-x}]\n").unwrap();
     eventually(PATIENCE, "prometheus has refused it", async || {
         let said = shard.said().await;
         if said.contains("cannot unmarshal !!str into") { Ok(()) } else { Err(said) }

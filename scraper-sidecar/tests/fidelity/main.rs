@@ -1,5 +1,5 @@
-//! Coordinator, sidecar and Prometheus together: what Prometheus makes of every file of `examples/corpus` is the same as
-//! with the file as it stands, no secret appears where it was not before, and an edit of the file costs no scrape.
+//! Coordinator, sidecar and Prometheus together: what Prometheus makes of every file of `examples/corpus` is the same
+//! as with the file as it stands, no secret appears where it was not before, and an edit of the file costs no scrape.
 
 #[cfg(test)]
 mod checked;

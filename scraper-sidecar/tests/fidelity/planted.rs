@@ -1,5 +1,5 @@
-//! A secret in every place where a configuration may have one, and peers that give back what they are sent: nothing that
-//! the coordinator and its shard write, answer or log has any of them, but for the configuration itself.
+//! A secret in every place where a configuration may have one, and peers that give back what they are sent: nothing
+//! that the coordinator and its shard write, answer or log has any of them, but for the configuration itself.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -35,9 +35,9 @@ const DIVERGES: &[(&str, &str, &str)] = &[
     ("relabel-intervals", "/slow?depth=1", "/slow?depth=2"),
 ];
 
-/// How many requests a coordinator makes to count series that Prometheus does not make: to targets of a job with more of
-/// them than its `target_limit`, which Prometheus does not scrape at all, and where `proxy_url` is empty, which before 3.0
-/// makes every scrape fail.
+/// How many requests a coordinator makes to count series that Prometheus does not make: to targets of a job with more
+/// of them than its `target_limit`, which Prometheus does not scrape at all, and where `proxy_url` is empty, which
+/// before 3.0 makes every scrape fail.
 const TRIALS: &[(&str, usize)] = &[("limits", 2), ("proxy", 1)];
 
 #[tokio::test(flavor = "multi_thread")]

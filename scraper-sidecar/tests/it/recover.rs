@@ -39,6 +39,10 @@ async fn a_restarted_sidecar_needs_no_coordinator_and_touches_no_file() {
 async fn a_reload_that_a_crash_has_swallowed_is_made_up_for() {
     let mut world = World::new().await;
     let prometheus = world.start_prometheus().await;
+    testkit::eventually(crate::world::PATIENCE, "nothing is left to be reloaded", async || {
+        world.metric("shoal_scraper_sidecar_config_successful").await > 0.5
+    })
+    .await;
     world.stop_sidecar().await;
     // As if the sidecar had died between its write and its reload.
     let text = world.output().replace("prometheus_replica", "prometheus_other");

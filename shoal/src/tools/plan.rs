@@ -14,9 +14,10 @@ const NAMED: usize = 20;
 
 /// Flags of `shoal tools plan`, exactly as typed.
 #[derive(Debug, Clone, clap::Args)]
+#[command(group = clap::ArgGroup::new("known").required(true).multiple(true).args(["config_file", "snapshot"]))]
 pub(crate) struct Args {
     /// The prometheus.yml: its targets are discovered, and scraped once where their size is not known.
-    #[arg(long = "config.file", required_unless_present = "snapshot")]
+    #[arg(long = "config.file")]
     config_file: Option<PathBuf>,
     /// Known sizes: what `/api/v1/snapshot` of a coordinator answers, or a Prometheus to
     /// `/api/v1/query?query=scrape_samples_post_metric_relabeling`. Without --config.file its targets are all there

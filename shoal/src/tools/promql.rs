@@ -241,4 +241,20 @@ mod tests {
         tally.script("b.test", "no command\n");
         assert!(tally.failures[1].starts_with("b.test: line 1: "), "{tally:?}");
     }
+
+    #[test]
+    fn one_failure_in_any_file_is_the_failure_of_the_whole_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let good = file("good.test", "eval instant at 0 1 + 1\n  2\n");
+        let bad = file("bad.test", "eval instant at 0 1 + 1\n  3\n");
+        let gone = folder.path().join("gone.test");
+        assert_eq!(test(std::slice::from_ref(&good)), ExitCode::SUCCESS);
+        assert_eq!(test(&[bad, good.clone()]), ExitCode::FAILURE);
+        assert_eq!(test(&[good, gone]), ExitCode::FAILURE);
+    }
 }

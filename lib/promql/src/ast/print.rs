@@ -143,9 +143,7 @@ impl Shift {
         match &self.offset {
             None => Ok(()),
             // Read back, it would end before the operator.
-            Some(Length::Computed(expr))
-                if matches!(**expr, LengthExpr::Arithmetic(..)) && !is_open(expr) =>
-            {
+            Some(Length::Computed(expr)) if has_operator(expr) && !is_open(expr) => {
                 write!(f, " offset ({expr})")
             }
             Some(offset) => write!(f, " offset {offset}"),
@@ -155,7 +153,16 @@ impl Shift {
     /// Whether an operator after the offset would be read as part of it.
     fn is_open(&self) -> bool {
         matches!(&self.offset, Some(Length::Computed(expr))
-            if is_open(expr) || matches!(**expr, LengthExpr::Arithmetic(..)))
+            if is_open(expr) || has_operator(expr))
+    }
+}
+
+/// Whether it is printed with an operator outside of parentheses, a sign aside.
+fn has_operator(expr: &LengthExpr) -> bool {
+    match expr {
+        LengthExpr::Arithmetic(..) => true,
+        LengthExpr::Negate(inner) => matches!(**inner, LengthExpr::Arithmetic(..)),
+        _ => false,
     }
 }
 

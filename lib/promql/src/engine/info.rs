@@ -155,9 +155,11 @@ impl Described {
 
     /// Refuses info series of histograms, and two of one identity whose newest samples are from one time.
     fn check(&self, present: &Steps) -> Done {
-        for (_, row) in &self.series {
+        for (labels, row) in &self.series {
             if row.iter_histograms().any(|(step, _)| present.has(step)) {
-                return Err(QueryError::Execution("info sample should be float".to_owned()));
+                return Err(QueryError::Execution(format!(
+                    "this should be an info metric, with float samples: {labels}"
+                )));
             }
         }
         for group in self.by_signature.values().filter(|group| group.len() > 1) {

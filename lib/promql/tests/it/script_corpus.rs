@@ -68,6 +68,7 @@ fn upstreams_scripts_pass_but_for_the_known_failures() {
         total_all += total;
     }
     println!("all files: {passed_all} of {total_all} pass");
+    assert!(total_all >= 2214, "only {total_all} evals were found");
     let new: Vec<_> = failed.difference(&known).collect();
     let gone: Vec<_> = known.difference(&failed).collect();
     assert!(new.is_empty(), "failing, but not listed in known_failures.txt: {new:#?}");

@@ -45,6 +45,10 @@ impl PostingsTable {
         if !entries.is_sorted() {
             entries.sort_unstable();
         }
+        let same = |pair: &[(&str, &str, u64)]| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1);
+        if entries.windows(2).any(same) {
+            return Err(FormatError::Corrupt { what: "order of postings offset table", offset });
+        }
         Self::from_sorted(&entries).ok_or_else(|| cursor.corrupt())
     }
 

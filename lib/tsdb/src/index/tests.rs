@@ -113,3 +113,18 @@ fn errors_say_what_and_where() {
     let toc = format!("checksum of table of contents at offset {} does not match", end - 51);
     assert_eq!(text(change(end, bytes[end] ^ 1)), toc);
 }
+
+#[test]
+fn a_value_that_is_twice_in_the_table_is_an_error() {
+    let (_, mut bytes) = sample();
+    let place = bytes.len() - 12;
+    let table = u64::from_be_bytes(*bytes[place..].first_chunk().unwrap()) as usize;
+    let from = table + 4;
+    let to = from + be32(&bytes[table..]) as usize;
+    let value = bytes[from..to].windows(5).position(|window| window == b"job\x01y").unwrap();
+    bytes[from + value + 4] = b'x';
+    let checksum = crc32c::crc32c(&bytes[from..to]).to_be_bytes();
+    bytes[to..to + 4].copy_from_slice(&checksum);
+    let error = read_all(bytes).unwrap_err().to_string();
+    assert_eq!(error, format!("order of postings offset table at offset {table} is corrupt"));
+}

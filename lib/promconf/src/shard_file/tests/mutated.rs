@@ -1,5 +1,5 @@
-//! Real configurations with bytes cut out, flipped, doubled and put in: whatever comes of it is refused in one line that
-//! names the file, or is rewritten into something that is read back with the same jobs.
+//! Real configurations with bytes cut out, flipped, doubled and put in: whatever comes of it is refused in one line
+//! that names the file, or is rewritten into something that is read back with the same jobs.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
