@@ -20,7 +20,7 @@ use crate::shard;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many files at once: each spends its time waiting.
-const AT_ONCE: usize = 14;
+const AT_ONCE: usize = 6;
 
 /// Files whose Prometheus sends something of its own: to how many paths.
 const POSTS: &[(&str, usize)] = &[("remote", 3)];
@@ -89,8 +89,7 @@ async fn compare(copy: Copy, recorder: &Recorder) {
     }
     let allowed = TRIALS.iter().find(|(file, _)| *file == name).map_or(0, |(_, count)| *count);
     recorder.forget(&copy.prefix);
-    let system =
-        Coordinated::start(&copy.config_file(), 1, &["--coordinator.interval=500ms"]).await;
+    let system = Coordinated::start(&copy.config_file(), 1, &["--coordinator.interval=2s"]).await;
     let shard = &system.shards[0];
     let prometheus = Prometheus::start(PrometheusOptions {
         config: PrometheusConfig::File(shard.config_file()),

@@ -26,7 +26,7 @@ impl Log {
         let log = Self::default();
         tracing_subscriber::fmt()
             .with_env_filter(
-                "debug,scraper_sidecar=trace,promconf=trace,svc=trace,h2=info,hyper=info",
+                "debug,scraper_sidecar=trace,promconf=trace,svc=trace,h2=info,hyper=info,hyper_util=info",
             )
             .with_writer(log.clone())
             .init();
