@@ -124,6 +124,8 @@ async fn a_local_file_is_used_instead_of_what_is_pushed_and_watched() {
     })
     .await;
     assert!(world.output().contains("cluster: test"));
+    // Without it the file would be suspected after some seconds, and taken away.
+    let _prometheus = world.start_prometheus().await;
     let response = world.assign(push(1, "broken: [", vec![target(1, "a:1", &[])])).await;
     let hash = promconf_hash(CONFIG);
     assert_eq!(response.config_hash, hash);
