@@ -20,7 +20,7 @@ use super::tally::Counting;
 use crate::ast::Border;
 use crate::budget::labels_bytes;
 use crate::error::QueryError;
-use crate::storage::{Samples as Stored, SelectRequest, SeriesData};
+use crate::storage::{Hints, Samples as Stored, SelectRequest, SeriesData};
 
 /// One series with long windows and many steps is work enough to look for a cancellation in between.
 const CHECK_EVERY: u64 = 1 << 22;
@@ -82,12 +82,24 @@ impl Evaluator<'_> {
         grid: Grid,
         each: &mut dyn FnMut(SeriesData) -> Done,
     ) -> Done {
+        let hints = select.hints.clone();
+        self.each_hinted(select, (reach, ahead), hints, grid, each)
+    }
+
+    fn each_hinted(
+        &self,
+        select: &Select,
+        (reach, ahead): (i64, i64),
+        hints: Hints,
+        grid: Grid,
+        each: &mut dyn FnMut(SeriesData) -> Done,
+    ) -> Done {
         let request = SelectRequest {
             matchers: select.matchers.clone(),
             // Windows exclude their start.
             start: select.looks_at(grid, 0).saturating_sub(reach).saturating_add(1),
             end: select.looks_at(grid, grid.len - 1).saturating_add(ahead),
-            hints: select.hints.clone(),
+            hints,
         };
         let mut memory = self.reserve("samples of a series");
         let mut read = self.read(select, &request)?;
@@ -131,7 +143,9 @@ impl Evaluator<'_> {
     ) -> Done {
         let lookback = self.lookback();
         let mut row = Row::none(grid.len);
-        self.each_series(select, lookback, grid, &mut |data| {
+        let newest_at = Some(select.looks_at(grid, 0));
+        let hints = Hints { newest_at, ..select.hints.clone() };
+        self.each_hinted(select, (lookback, 0), hints, grid, &mut |data| {
             row.clear();
             let samples = &data.samples;
             if picked == Picked::Values && samples.histograms.is_empty() {

@@ -156,21 +156,25 @@ fn extrapolated(samples: &Samples<'_>, counter: bool, per_second: bool) -> Optio
     let mut to_start = seconds(first_time - samples.start);
     let mut to_end = seconds(samples.end - last_time);
     let sampled = seconds(last_time - first_time);
-    let gap = sampled / number(samples.values.len() - 1);
-    let threshold = gap * 1.1;
-    // Beyond this the series probably began or ended within the window.
-    if to_start >= threshold {
-        to_start = gap / 2.0;
+    let gaps = number(samples.values.len() - 1);
+    // Divisions take most of the time here, so those that change nothing are left out, with room for rounding.
+    if to_start.max(to_end) * gaps > sampled {
+        let gap = sampled / gaps;
+        let threshold = gap * 1.1;
+        // Beyond this the series probably began or ended within the window.
+        if to_start >= threshold {
+            to_start = gap / 2.0;
+        }
+        if to_end >= threshold {
+            to_end = gap / 2.0;
+        }
     }
-    if counter && result > 0.0 && first >= 0.0 {
+    if counter && result > 0.0 && first >= 0.0 && first * sampled < result * to_start * 2.0 {
         // A counter was never below zero.
         let to_zero = sampled * (first / result);
         if to_zero < to_start {
             to_start = to_zero;
         }
-    }
-    if to_end >= threshold {
-        to_end = gap / 2.0;
     }
     let mut factor = (sampled + to_start + to_end) / sampled;
     if per_second {
