@@ -13,7 +13,7 @@ use promql::storage::{
     StorageErrorKind, Taken, Undecoded,
 };
 use serde::Deserialize;
-use tsdb::block::{self, Block, BlockError, Merge, MergedSeries, matching_series};
+use tsdb::block::{self, Block, BlockError, BlockSeries, Merge, MergedSeries, matching_series};
 
 use crate::active::Progress;
 use crate::fanout::LabelsQuery;
@@ -191,7 +191,8 @@ impl Storage for BlocksStorage {
         let range = (request.start, request.end);
         let blocks = self.blocks.within(range.0, range.1);
         let merge = Merge::new(&blocks, &request.matchers, range.0, range.1).map_err(failed)?;
-        Ok(Box::new(Selected { merge, range, progress: self.progress.clone() }))
+        let newest_at = request.hints.newest_at;
+        Ok(Box::new(Selected { merge, range, newest_at, progress: self.progress.clone() }))
     }
 }
 
@@ -209,6 +210,8 @@ fn failed(error: BlockError) -> StorageError {
 struct Selected {
     merge: Merge,
     range: (i64, i64),
+    /// Of the samples up to here, only the newest counts.
+    newest_at: Option<i64>,
     progress: Arc<Progress>,
 }
 
@@ -240,9 +243,26 @@ impl SeriesSet for Selected {
 
 impl Selected {
     fn found(&self, series: Result<MergedSeries, BlockError>) -> Result<Found, StorageError> {
-        let series = series.map_err(failed)?;
+        let mut series = series.map_err(failed)?;
+        if let Some(time) = self.newest_at {
+            series.parts.iter_mut().for_each(|(_, part)| pass_over(part, time));
+        }
         Ok(Found { series, range: self.range, progress: self.progress.clone() })
     }
+}
+
+/// Takes away the first chunks when the one after them begins no later than a time up to which only the newest sample
+/// counts.
+fn pass_over(part: &mut BlockSeries, time: i64) {
+    if !part.deleted.is_empty() {
+        return;
+    }
+    let begun = part.chunks.partition_point(|chunk| chunk.min_time <= time);
+    let Some(last) = begun.checked_sub(1) else { return };
+    let first = part.chunks[last].min_time;
+    // Chunks may overlap.
+    let before = part.chunks[..last].iter().take_while(|chunk| chunk.max_time < first).count();
+    part.chunks.drain(..before);
 }
 
 /// A series whose chunks are still to be read.
@@ -255,6 +275,9 @@ struct Found {
 impl Found {
     fn read(self) -> Result<Option<SeriesData>, StorageError> {
         let mut samples = block::Samples::default();
+        let usual = Undecoded::samples(&self);
+        samples.timestamps.reserve(usual);
+        samples.values.reserve(usual);
         self.series.read(self.range, &mut samples).map_err(failed)?;
         let samples = columns(samples);
         self.progress.add(samples.len());
@@ -319,4 +342,32 @@ fn columns(samples: block::Samples) -> Samples {
 /// The label sets of a selection.
 pub(crate) fn label_sets(merge: Merge) -> impl Iterator<Item = Result<Labels, BlockError>> {
     merge.map(|series| series.map(|series| series.labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use tsdb::index::ChunkMeta;
+
+    use super::*;
+
+    #[test]
+    fn chunks_whose_samples_are_all_older_than_the_one_that_counts_are_passed_over() {
+        let left = |chunks: &[(i64, i64)], deleted: Vec<block::Interval>, time: i64| {
+            let meta = |(min_time, max_time)| ChunkMeta { min_time, max_time, reference: 0 };
+            let chunks = chunks.iter().copied().map(meta).collect();
+            let mut part = BlockSeries { labels: Labels::empty(), chunks, deleted };
+            pass_over(&mut part, time);
+            part.chunks.iter().map(|chunk| chunk.min_time).collect::<Vec<_>>()
+        };
+        let apart = [(0, 9), (10, 19), (20, 29)];
+        assert_eq!(left(&apart, Vec::new(), -1), [0, 10, 20]);
+        assert_eq!(left(&apart, Vec::new(), 9), [0, 10, 20]);
+        assert_eq!(left(&apart, Vec::new(), 10), [10, 20]);
+        assert_eq!(left(&apart, Vec::new(), 99), [20]);
+        let overlapping = [(0, 9), (10, 25), (20, 29)];
+        assert_eq!(left(&overlapping, Vec::new(), 22), [10, 20]);
+        let deleted = vec![block::Interval { min_time: 20, max_time: 21 }];
+        assert_eq!(left(&apart, deleted, 99), [0, 10, 20]);
+        assert!(left(&[], Vec::new(), 0).is_empty());
+    }
 }

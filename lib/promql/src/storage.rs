@@ -56,6 +56,9 @@ pub struct Hints {
     pub projection: Option<Projection>,
     /// What the selector is after where samples are downsampled.
     pub aggregate: Aggregate,
+    /// Of the samples up to this time, milliseconds, only the newest counts: what an instant selector's first step
+    /// looks at.
+    pub newest_at: Option<i64>,
 }
 
 /// Some labels, or all but some.

@@ -20,6 +20,18 @@ impl Ends {
         Self { first: select.looks_at(grid, 0), stride }
     }
 
+    /// Of windows: `first` and `stride` as they are.
+    pub fn new(first: i64, stride: i64) -> Self {
+        Self { first, stride }
+    }
+
+    /// Moves on by a step; gives up to when the one before looks.
+    pub fn step(&mut self) -> i64 {
+        let end = self.first;
+        self.first = end.saturating_add(self.stride);
+        end
+    }
+
     /// What is left after some steps.
     fn after(self, steps: usize) -> Self {
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);

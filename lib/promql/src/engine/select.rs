@@ -7,6 +7,7 @@ use model::is_stale_marker;
 use super::annotation::Note;
 use super::collect::Rows;
 use super::evaluate::{Done, Evaluator, Series, Sink};
+use super::function::change::Change;
 use super::function::range::Samples;
 use super::function::sliding::Scratch;
 use super::grid::Grid;
@@ -20,7 +21,7 @@ use super::tally::Counting;
 use crate::ast::Border;
 use crate::budget::labels_bytes;
 use crate::error::QueryError;
-use crate::storage::{Samples as Stored, SelectRequest, SeriesData};
+use crate::storage::{Hints, Samples as Stored, SelectRequest, SeriesData};
 
 /// One series with long windows and many steps is work enough to look for a cancellation in between.
 const CHECK_EVERY: u64 = 1 << 22;
@@ -82,12 +83,24 @@ impl Evaluator<'_> {
         grid: Grid,
         each: &mut dyn FnMut(SeriesData) -> Done,
     ) -> Done {
+        let hints = select.hints.clone();
+        self.each_hinted(select, (reach, ahead), hints, grid, each)
+    }
+
+    fn each_hinted(
+        &self,
+        select: &Select,
+        (reach, ahead): (i64, i64),
+        hints: Hints,
+        grid: Grid,
+        each: &mut dyn FnMut(SeriesData) -> Done,
+    ) -> Done {
         let request = SelectRequest {
             matchers: select.matchers.clone(),
             // Windows exclude their start.
             start: select.looks_at(grid, 0).saturating_sub(reach).saturating_add(1),
             end: select.looks_at(grid, grid.len - 1).saturating_add(ahead),
-            hints: select.hints.clone(),
+            hints,
         };
         let mut memory = self.reserve("samples of a series");
         let mut read = self.read(select, &request)?;
@@ -131,7 +144,9 @@ impl Evaluator<'_> {
     ) -> Done {
         let lookback = self.lookback();
         let mut row = Row::none(grid.len);
-        self.each_series(select, lookback, grid, &mut |data| {
+        let newest_at = Some(select.looks_at(grid, 0));
+        let hints = Hints { newest_at, ..select.hints.clone() };
+        self.each_hinted(select, (lookback, 0), hints, grid, &mut |data| {
             row.clear();
             let samples = &data.samples;
             if picked == Picked::Values && samples.histograms.is_empty() {
@@ -246,27 +261,33 @@ impl Evaluator<'_> {
                 if !windows.samples.histograms.is_empty() {
                     return self.mixed_range(range, series, windows, &parameters, &mut row, sink);
                 }
-                windows.for_each(function.needs_resets, |step, samples| {
-                    let parameters = if columns.is_empty() { [0.0; 2] } else { parameters(step) };
-                    if !columns.is_empty() {
-                        (function.check)(parameters).map_err(QueryError::Execution)?;
-                    }
-                    if function.wants_quantile && !(0.0..=1.0).contains(&parameters[0]) {
-                        let span = columns.first().map(|(_, span)| *span);
-                        self.note(Note::InvalidQuantile(parameters[0]), span);
-                    }
-                    if function.wants_counter
-                        && !samples.starts.is_empty()
-                        && start::overlap(samples)
-                    {
-                        let name = series.labels.metric_name().to_owned();
-                        self.note(Note::StartTimeOverlap(name, 1), Some(range.window.span));
-                    }
-                    if let Some(result) = (function.kernel)(samples, parameters, &mut scratch) {
-                        row.set(step, result);
-                    }
-                    Ok(())
-                })?;
+                let plain = windows.samples.start_timestamps.is_none();
+                if let Some(change) = function.change.filter(|_| plain) {
+                    windows.fill(change, &mut row);
+                } else {
+                    windows.for_each(function.needs_resets, |step, samples| {
+                        let parameters =
+                            if columns.is_empty() { [0.0; 2] } else { parameters(step) };
+                        if !columns.is_empty() {
+                            (function.check)(parameters).map_err(QueryError::Execution)?;
+                        }
+                        if function.wants_quantile && !(0.0..=1.0).contains(&parameters[0]) {
+                            let span = columns.first().map(|(_, span)| *span);
+                            self.note(Note::InvalidQuantile(parameters[0]), span);
+                        }
+                        if function.wants_counter
+                            && !samples.starts.is_empty()
+                            && start::overlap(samples)
+                        {
+                            let name = series.labels.metric_name().to_owned();
+                            self.note(Note::StartTimeOverlap(name, 1), Some(range.window.span));
+                        }
+                        if let Some(result) = (function.kernel)(samples, parameters, &mut scratch) {
+                            row.set(step, result);
+                        }
+                        Ok(())
+                    })?;
+                }
                 if row.valid.is_empty() {
                     return Ok(());
                 }
@@ -339,6 +360,14 @@ impl Windows<'_> {
         Ok(())
     }
 
+    /// The changes of all windows, of a series without start timestamps.
+    fn fill(&self, change: Change, row: &mut Row) {
+        let stride = if self.at.is_some() { 0 } else { self.grid.step };
+        let first = self.at.unwrap_or(self.grid.start).saturating_sub(self.offset);
+        let used = change.fill(self.samples, Ends::new(first, stride), self.range, row);
+        self.evaluator.tally.add(used, || self.lengths());
+    }
+
     /// How many samples the window of each step has.
     fn lengths(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         let times = &self.samples.timestamps;
@@ -386,7 +415,8 @@ pub(super) fn drop_stale(samples: &mut Stored) {
         drop_stale_histograms(samples);
         return;
     }
-    if !samples.values.iter().any(|value| is_stale_marker(*value)) {
+    // Looks at all of them, which takes no branches.
+    if !samples.values.iter().fold(false, |any, value| any | is_stale_marker(*value)) {
         return;
     }
     let (times, values) = (&mut samples.timestamps, &mut samples.values);

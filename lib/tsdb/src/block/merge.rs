@@ -59,6 +59,13 @@ impl Iterator for Merge {
     type Item = Result<MergedSeries, BlockError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let [(block, select)] = &mut self.selects[..] {
+            let found = select.next()?;
+            return Some(found.map(|series| {
+                let labels = series.labels.clone();
+                MergedSeries { labels, parts: vec![(Arc::clone(block), series)] }
+            }));
+        }
         let mut first: Option<Labels> = None;
         for (_, select) in &mut self.selects {
             match select.peek() {

@@ -1,5 +1,7 @@
 //! From chunks to samples: only those of a time range that are not deleted.
 
+use std::ops::Range;
+
 use crate::FormatError;
 use crate::chunk::histogram::{FloatHistogram, HistogramSample};
 use crate::chunk::{FloatDecoder, histogram_samples};
@@ -95,8 +97,12 @@ fn append(
     let before = samples.timestamps.len();
     decoder.decode_into(&mut samples.timestamps, &mut samples.values).map_err(failed)?;
     let ascends = samples.timestamps[before.saturating_sub(1)..].is_sorted_by(|a, b| a < b);
-    let inside = meta.min_time >= min_time && meta.max_time <= max_time;
-    if ascends && inside && deleted.is_empty() {
+    if ascends && deleted.is_empty() {
+        let added = &samples.timestamps[before..];
+        let from = before + added.partition_point(|timestamp| *timestamp < min_time);
+        let to = before + added.partition_point(|timestamp| *timestamp <= max_time);
+        keep_only(&mut samples.timestamps, before, from..to.max(from));
+        keep_only(&mut samples.values, before, from..to.max(from));
         return Ok(());
     }
     let mut kept = before;
@@ -111,4 +117,10 @@ fn append(
     samples.timestamps.truncate(kept);
     samples.values.truncate(kept);
     Ok(())
+}
+
+/// Of what a column has after the first `before`, leaves a part.
+fn keep_only<T>(column: &mut Vec<T>, before: usize, part: Range<usize>) {
+    column.truncate(part.end);
+    column.drain(before..part.start);
 }

@@ -1,5 +1,6 @@
 //! Functions of a window of samples (promql/functions.go).
 
+use super::change::Change;
 use super::sliding::{self, Scratch};
 use crate::engine::start;
 use crate::engine::sum::{Mean, Sum, quantile};
@@ -36,6 +37,8 @@ type Kernel = fn(&Samples<'_>, Parameters, &mut Scratch) -> Option<f64>;
 pub(in crate::engine) struct RangeFunction {
     pub name: &'static str,
     pub kernel: Kernel,
+    /// When it is one that can be computed for all windows at once.
+    pub change: Option<Change>,
     pub keeps_name: bool,
     pub needs_resets: bool,
     /// Whether the user should hear when the metric looks like no counter.
@@ -52,6 +55,7 @@ const fn function(name: &'static str, kernel: Kernel) -> RangeFunction {
     RangeFunction {
         name,
         kernel,
+        change: None,
         keeps_name: false,
         needs_resets: false,
         wants_counter: false,
@@ -66,9 +70,22 @@ const fn counter(name: &'static str, kernel: Kernel) -> RangeFunction {
 }
 
 static FUNCTIONS: &[RangeFunction] = &[
-    counter("rate", |samples, _, _| extrapolated(samples, true, true)),
-    counter("increase", |samples, _, _| extrapolated(samples, true, false)),
-    function("delta", |samples, _, _| extrapolated(samples, false, false)),
+    RangeFunction {
+        change: Some(Change { counter: true, per_second: true }),
+        ..counter("rate", |samples, _, _| Change { counter: true, per_second: true }.of(samples))
+    },
+    RangeFunction {
+        change: Some(Change { counter: true, per_second: false }),
+        ..counter("increase", |samples, _, _| {
+            Change { counter: true, per_second: false }.of(samples)
+        })
+    },
+    RangeFunction {
+        change: Some(Change { counter: false, per_second: false }),
+        ..function("delta", |samples, _, _| {
+            Change { counter: false, per_second: false }.of(samples)
+        })
+    },
     function("irate", |samples, _, _| instant_change(samples, true)),
     function("idelta", |samples, _, _| instant_change(samples, false)),
     RangeFunction { needs_resets: true, ..function("resets", resets) },
@@ -131,52 +148,9 @@ fn number(count: usize) -> f64 {
 
 impl Samples<'_> {
     /// Values directly before each reset in the window.
-    fn before_resets(&self) -> impl Iterator<Item = f64> + '_ {
+    pub(super) fn before_resets(&self) -> impl Iterator<Item = f64> + '_ {
         self.resets.iter().map(|at| self.values[at - self.base - 1])
     }
-}
-
-/// `rate`, `increase`, `delta`: what the samples show, stretched to the whole window.
-fn extrapolated(samples: &Samples<'_>, counter: bool, per_second: bool) -> Option<f64> {
-    let (first, last) = (*samples.values.first()?, *samples.values.last()?);
-    let (first_time, last_time) = (*samples.times.first()?, *samples.times.last()?);
-    let began = start::began(samples).filter(|_| counter);
-    if samples.values.len() < 2 && began.is_none() {
-        return None;
-    }
-    let mut result = last - first;
-    if counter {
-        for before in samples.before_resets() {
-            result += before;
-        }
-    }
-    if let Some(began) = began {
-        return Some((result + first) * start::factor(samples, began, per_second));
-    }
-    let mut to_start = seconds(first_time - samples.start);
-    let mut to_end = seconds(samples.end - last_time);
-    let sampled = seconds(last_time - first_time);
-    let gap = sampled / number(samples.values.len() - 1);
-    let threshold = gap * 1.1;
-    // Beyond this the series probably began or ended within the window.
-    if to_start >= threshold {
-        to_start = gap / 2.0;
-    }
-    if counter && result > 0.0 && first >= 0.0 {
-        // A counter was never below zero.
-        let to_zero = sampled * (first / result);
-        if to_zero < to_start {
-            to_start = to_zero;
-        }
-    }
-    if to_end >= threshold {
-        to_end = gap / 2.0;
-    }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if per_second {
-        factor /= seconds(samples.end - samples.start);
-    }
-    Some(result * factor)
 }
 
 /// `irate`, `idelta`: from the last two samples.
