@@ -174,3 +174,6 @@ impl Stretch {
         stretch
     }
 }
+
+#[cfg(test)]
+mod tests;
