@@ -60,6 +60,9 @@ async fn compare() {
     let effort = if arguments.iter().any(|word| word == "quick") { QUICK } else { FULL };
     let only: Vec<usize> = arguments.iter().filter_map(|number| number.parse().ok()).collect();
     let folder = tempfile::tempdir().unwrap();
+    if arguments.iter().any(|word| word == "memory") {
+        return memory::compare(folder.path()).await;
+    }
     let blocks = folder.path().join("requests");
     data::requests(&blocks);
     let servers = start(folder.path(), &blocks).await;
