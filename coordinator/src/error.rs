@@ -20,6 +20,8 @@ pub enum Error {
     StaticFile { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
     LocalRecord { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
+    DataFolder { path: PathBuf, what: String },
     #[error("read shard id")]
     ShardId(#[from] ShardIdError),
     #[error("no free port between {first} and {last}")]

@@ -24,6 +24,7 @@ mod own_folder;
 pub mod plan;
 mod reload;
 mod shard;
+mod shared_folder;
 mod status;
 mod stop;
 
@@ -53,7 +54,7 @@ pub struct Running {
 /// once it serves; everything ends with `ctx.shutdown`.
 pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let loaded = reload::load(&config.config_file).await.context("load --config.file")?;
-    let leadership = config.leadership()?;
+    let leadership = config.leadership().await?;
     let metrics = metrics::Metrics::register(&ctx);
     let events = events::Events::default();
     let (reloader, configs) = reload::start(&config, loaded, &metrics, &ctx);
