@@ -37,6 +37,8 @@ pub(super) struct Planner<'a> {
     pub(super) unowned: Vec<(u64, u64)>,
     /// Targets whose only owner is lost, with their load and its bin.
     pub(super) stranded: Vec<(u64, u64, usize)>,
+    /// Bins where room is made for a target without owner.
+    pub(super) awaited: Vec<usize>,
     /// Targets whose move this plan rolls back.
     pub(super) failed: BTreeSet<u64>,
     /// Targets and load that made shards wanted.
@@ -84,6 +86,7 @@ impl<'a> Planner<'a> {
             kept: Vec::new(),
             unowned: Vec::new(),
             stranded: Vec::new(),
+            awaited: Vec::new(),
             failed: BTreeSet::new(),
             need: (0, 0),
             smallest,
@@ -104,7 +107,7 @@ impl<'a> Planner<'a> {
             plan.busy = true;
         } else {
             self.grow(plan);
-            self.place_unowned(plan);
+            self.place_unowned(budget, plan);
             self.evacuate(budget, plan);
             self.spread(budget, plan);
             self.relieve(budget, plan);
@@ -152,7 +155,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Gives targets without owner a place: the largest first.
-    fn place_unowned(&mut self, plan: &mut Plan) {
+    fn place_unowned(&mut self, budget: &mut Budget, plan: &mut Plan) {
         let mut unowned = std::mem::take(&mut self.unowned);
         if unowned.is_empty() {
             return;
@@ -160,6 +163,10 @@ impl<'a> Planner<'a> {
         unowned.sort_unstable_by_key(|(target, load)| (Reverse(*load), *target));
         let mut shelves = self.shelves(100);
         for (target, load) in unowned {
+            if let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan) {
+                self.refuse(plan, target, Reason::AwaitingRoom { shard, load });
+                continue;
+            }
             let Some(index) = self.find_or_open(&mut shelves, target, load, None) else {
                 self.refuse(plan, target, self.no_room(load));
                 continue;

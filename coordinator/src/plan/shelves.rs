@@ -91,6 +91,18 @@ pub(super) struct Wish<'a> {
     pub(super) fit: Fit,
 }
 
+impl Wish<'_> {
+    fn is_apart_at(&self, index: usize) -> bool {
+        let ordinal = u32::try_from(index).unwrap_or(u32::MAX);
+        Some(index) != self.not && self.copies.iter().all(|(_, copy)| *copy != ordinal)
+    }
+}
+
+/// Bins that are not needed otherwise stay empty, and nobody waits for one that is not there, for the sake of parting.
+fn is_fresh((draining, status): &Class) -> bool {
+    !draining && matches!(status, Status::Ready | Status::Wanted)
+}
+
 impl Shelves {
     pub(super) fn new(bins: &[Bin], percent: u64, comfortable: u64) -> Self {
         let mut shelves = Self {
@@ -133,6 +145,13 @@ impl Shelves {
         self.set(index, new);
     }
 
+    /// Gives back what [`Shelves::reserve`] kept.
+    pub(super) fn release(&mut self, index: usize, load: u64) {
+        let key = self.bins.get(index).copied().flatten();
+        let new = key.map(|key| Key { room: key.room + load, used: key.used - load, ..key });
+        self.set(index, new);
+    }
+
     fn set(&mut self, index: usize, new: Option<Key>) {
         let Some(place) = self.bins.get_mut(index) else { return };
         let old = std::mem::replace(place, new);
@@ -160,16 +179,38 @@ impl Shelves {
     /// waited for, and no draining stopped, for their sake.
     pub(super) fn choose(&self, wish: Wish<'_>) -> Option<usize> {
         let here = |index: &usize| Some(*index) != wish.not;
-        let elsewhere = |index: &usize| {
-            let ordinal = u32::try_from(*index).unwrap_or(u32::MAX);
-            here(index) && wish.copies.iter().all(|(_, copy)| *copy != ordinal)
-        };
-        let fresh = |(draining, status): &Class| {
-            !draining && matches!(status, Status::Ready | Status::Wanted)
-        };
-        let apart =
-            if wish.copies.is_empty() { None } else { self.choose_of(wish, fresh, elsewhere) };
-        apart.or_else(|| self.choose_of(wish, |_| true, here))
+        if wish.copies.is_empty() {
+            return self.choose_of(wish, |_| true, here);
+        }
+        // A shard that would stand out is not worth it: the two are parted once there is room.
+        let apart = self.emptiest_of(wish, is_fresh, |index| wish.is_apart_at(*index));
+        let level = apart.or_else(|| self.emptiest_of(wish, is_fresh, here));
+        let fitting = level.or_else(|| self.choose_apart(wish));
+        fitting.or_else(|| self.choose_of(wish, |_| true, here))
+    }
+
+    /// The best bin on whose ordinal no other group has it.
+    pub(super) fn choose_apart(&self, wish: Wish<'_>) -> Option<usize> {
+        self.choose_of(wish, is_fresh, |index| wish.is_apart_at(*index))
+    }
+
+    /// Where loads are spread: the emptiest bin, unless a load would make it too full.
+    fn emptiest_of(
+        &self,
+        wish: Wish<'_>,
+        of: impl Fn(&Class) -> bool,
+        allowed: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        if wish.fit != Fit::Spread {
+            return None;
+        }
+        let classes = CLASSES.iter().filter(|class| wish.reach.allows(**class)).filter(|c| of(c));
+        let emptiest = classes.into_iter().find_map(|class| {
+            let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
+            let mut first = self.by_level.range(from).take(LOOKED_AT);
+            first.find(|(_, _, index)| allowed(index) && self.is_comfortable(*index, wish.load))
+        });
+        emptiest.map(|(_, _, index)| *index)
     }
 
     fn choose_of(
@@ -180,15 +221,8 @@ impl Shelves {
     ) -> Option<usize> {
         let classes =
             || CLASSES.iter().filter(|class| wish.reach.allows(**class)).filter(|class| of(class));
-        if wish.fit == Fit::Spread {
-            let emptiest = classes().find_map(|class| {
-                let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
-                let mut first = self.by_level.range(from).take(LOOKED_AT);
-                first.find(|(_, _, index)| allowed(index) && self.is_comfortable(*index, wish.load))
-            });
-            if let Some((_, _, index)) = emptiest {
-                return Some(*index);
-            }
+        if let Some(index) = self.emptiest_of(wish, &of, &allowed) {
+            return Some(index);
         }
         let fullest = classes().find_map(|class| {
             let mut fitting =
