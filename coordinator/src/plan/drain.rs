@@ -105,7 +105,8 @@ impl Planner<'_> {
         for (load, target) in leaving {
             let (reach, fit) = (Reach::Ready, self.fit());
             let copies = self.copies.of(target);
-            if let Some(to) = shelves.choose(Wish { load, not: None, reach, copies, fit }) {
+            let to = shelves.choose(Wish { load, not: None, reach, copies, fit });
+            if let Some(to) = to.filter(|to| !self.has_failed_at(target, *to)) {
                 shelves.reserve(to, load);
                 places.push(Wanted { target, load, from, to });
                 continue;
@@ -113,8 +114,9 @@ impl Planner<'_> {
             if rooms.len() == ROOMS {
                 return None;
             }
-            let room =
-                self.make_room(load, goal, &mut shelves, |at| at < from && !rooms.contains(&at))?;
+            let room = self.make_room(load, goal, &mut shelves, |at| {
+                at < from && !rooms.contains(&at) && !self.has_failed_at(target, at)
+            })?;
             // Nothing else comes there meanwhile.
             shelves.close(room.at);
             rooms.push(room.at);
