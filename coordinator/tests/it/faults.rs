@@ -120,11 +120,12 @@ async fn duplicates_that_a_new_coordinator_finds_are_ended_without_a_move() {
     assert_eq!(coordinator.events("move_deduplicated").await.len(), 12);
     assert_eq!(coordinator.events("move_begun").await, [""; 0]);
     // Until they were ended in one assignment, each shard was left with all that it had.
-    let shard = world.sidecars[0].shard.lock();
-    let (last, before) = shard.history[pushes..].split_last().unwrap();
-    assert!(before.iter().all(|held| held.len() == 12), "{before:?}");
-    assert!(last.len() < 12, "{last:?}");
-    drop(shard);
+    {
+        let shard = world.sidecars[0].shard.lock();
+        let (last, before) = shard.history[pushes..].split_last().unwrap();
+        assert!(before.iter().all(|held| held.len() == 12), "{before:?}");
+        assert!(last.len() < 12, "{last:?}");
+    }
     coordinator.stop().await;
 }
 
