@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use coordinator::plan::{
     Condition, History, Holding, LifeLimits, Limits, Plan, ShardId, ShardLife, ShardView, Size,
-    Snapshot, State, TargetView, plan,
+    Snapshot, State, Tag, TargetView, plan,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -101,7 +101,12 @@ fn limits() -> Limits {
 fn sizes(targets: usize, job: &Arc<str>) -> Vec<TargetView> {
     let size = |id: u64| SERIES / 2 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (SERIES + 1);
     (0..targets as u64)
-        .map(|id| TargetView { id, job: Arc::clone(job), size: Size::Counted(size(id)) })
+        .map(|id| TargetView {
+            id,
+            job: Arc::clone(job),
+            size: Size::Counted(size(id)),
+            tag: Tag::default(),
+        })
         .collect()
 }
 

@@ -12,6 +12,10 @@ pub struct Args {
     /// The one prometheus.yml; watched, and read again on POST /-/reload.
     #[arg(long = "config.file", default_value = "prometheus.yml")]
     pub(crate) config_file: PathBuf,
+    /// Placement rules: which shards targets are pinned to, and which targets are kept apart. YAML, read again with
+    /// --config.file.
+    #[arg(long = "placement.config-file")]
+    pub(crate) placement_file: Option<PathBuf>,
     /// Where the HTTP API listens.
     #[arg(long = "http-address", default_value = "0.0.0.0:9091")]
     pub(crate) http_address: SocketAddr,

@@ -27,6 +27,7 @@ const DRAIN_TO: u64 = 90;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) config_file: PathBuf,
+    pub(crate) placement_file: Option<PathBuf>,
     pub(crate) http_address: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) leader_lock_file: PathBuf,
@@ -72,8 +73,10 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
         check(&args)?;
+        let limits = limits(&args);
         let Args {
             config_file,
+            placement_file,
             http_address,
             data_dir,
             leader_lock_file,
@@ -82,15 +85,8 @@ impl TryFrom<Args> for Config {
             shard_timeout,
             backend,
             static_file,
-            max_series,
-            min_shards,
-            max_shards,
-            max_idle,
             grace,
             life,
-            good_scrapes,
-            move_timeout,
-            moves_per_minute,
             explore_concurrency,
             replicas,
             objstore_config_file,
@@ -102,6 +98,7 @@ impl TryFrom<Args> for Config {
             prometheus_args,
             keep_shards,
             delete_shipped,
+            ..
         } = args;
         let backend = match backend {
             BackendKind::Static => BackendConfig::Static { file: static_file },
@@ -122,23 +119,9 @@ impl TryFrom<Args> for Config {
         };
         let guard = (discovery_max_loss, discovery_grace);
         let discovery = discovery_options(discovery_binary, guard, &backend, &data_dir)?;
-        let limits = Limits {
-            max_series,
-            min_shards,
-            max_shards,
-            scalable: matches!(backend, BackendConfig::Local(_)),
-            max_idle,
-            good_scrapes,
-            move_timeout,
-            grace,
-            moves_per_minute,
-            fill_to: FILL_TO,
-            relieve_to: RELIEVE_TO,
-            drain_to: DRAIN_TO,
-            life: life.limits(),
-        };
         Ok(Self {
             config_file,
+            placement_file,
             http_address,
             leader_lock_file: leader_lock_file.unwrap_or_else(|| data_dir.join("leader.lock")),
             leader_lease,
@@ -162,6 +145,24 @@ impl Config {
             BackendConfig::Static { .. } => Fence::Epoch,
         };
         Leadership::open(&self.leader_lock_file, self.leader_lease, fence)
+    }
+}
+
+fn limits(args: &Args) -> Limits {
+    Limits {
+        max_series: args.max_series,
+        min_shards: args.min_shards,
+        max_shards: args.max_shards,
+        scalable: args.backend == BackendKind::Local,
+        max_idle: args.max_idle,
+        good_scrapes: args.good_scrapes,
+        move_timeout: args.move_timeout,
+        grace: args.grace,
+        moves_per_minute: args.moves_per_minute,
+        fill_to: FILL_TO,
+        relieve_to: RELIEVE_TO,
+        drain_to: DRAIN_TO,
+        life: args.life.limits(),
     }
 }
 

@@ -5,6 +5,7 @@ mod doubt;
 mod naming;
 mod observe;
 mod switch;
+mod tags;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,13 +30,16 @@ use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::own_folder::OwnFolder;
+use crate::placement::Placement;
 use crate::plan::{self, History, Limits, ShardId, Size};
+use crate::reload::Loaded;
 use crate::shard::agent::Agents;
 use crate::shard::shipping::Shippers;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
 use crate::stop::Switch;
 use naming::Naming;
+use tags::Tags;
 use tell::Teller;
 
 /// While something is under way the next turn comes no later than this.
@@ -69,6 +73,8 @@ pub(crate) struct Cycle {
     patience: Patience,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
+    placements: watch::Receiver<Arc<Placement>>,
+    tags: Tags,
     stops: watch::Receiver<Arc<StopScrape>>,
     switch: Switch,
     /// As it is in this turn.
@@ -109,7 +115,7 @@ impl Cycle {
         config: &Config,
         leadership: Leadership,
         backend: Backend,
-        configs: watch::Receiver<Arc<promconf::Config>>,
+        (configs, placements): Loaded,
         switch: Switch,
         metrics: Metrics,
         events: Events,
@@ -135,6 +141,8 @@ impl Cycle {
             term: None,
             backend,
             configs,
+            placements,
+            tags: Tags::default(),
             stops: switch.watch(),
             stop: Arc::clone(&switch.watch().borrow()),
             switch,
@@ -184,6 +192,7 @@ impl Cycle {
             tokio::select! {
                 Ok(()) = self.groups.changed() => {}
                 Ok(()) = self.configs.changed() => {}
+                Ok(()) = self.placements.changed() => {}
                 Ok(()) = self.stops.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
@@ -214,6 +223,7 @@ impl Cycle {
         self.take_names(&reports);
         self.take_doubts(&reports);
         self.take_switch(&reports);
+        self.take_placement();
         let seen = self.snapshot(&reports);
         watch.end("observe");
         let plan = plan::plan(&seen, &self.limits, &self.history, now);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use discovery::{JobGroups, JobState};
+use promconf::target::JOB;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,8 +21,10 @@ use crate::explore::{Explorer, Trial};
 use crate::foresee::foresee;
 use crate::found::names::Memory;
 use crate::found::{self, Found};
+use crate::placement::Tagger;
 use crate::plan::{
-    History, LifeLimits, Limits, SERIES_PER_SCRAPE, Size, Snapshot, TargetView, Unassigned,
+    History, LifeLimits, Limits, Rules, SERIES_PER_SCRAPE, Size, Snapshot, Tag, TargetView,
+    Unassigned,
 };
 use sizes::Sizes;
 
@@ -42,6 +45,8 @@ pub struct Request {
     /// Known sizes: `/api/v1/snapshot` of a coordinator, or the answer of a Prometheus to the instant query
     /// `scrape_samples_post_metric_relabeling`. Alone it is taken for all targets that there are.
     pub snapshot: Option<PathBuf>,
+    /// Placement rules; without `config_file` they see no label but the job's name.
+    pub placement_file: Option<PathBuf>,
     pub max_series: u64,
     /// Most shards of a group; `None`: as many as it takes.
     pub max_shards: Option<u32>,
@@ -152,6 +157,8 @@ struct Candidate {
     job: Arc<str>,
     url: String,
     series: Option<u64>,
+    /// What placement rules make of it.
+    tag: Tag,
 }
 
 /// Makes a forecast. Everything it starts ends with `ctx.shutdown`.
@@ -162,6 +169,9 @@ pub async fn run(request: Request, ctx: &svc::Context) -> anyhow::Result<Forecas
         Some(path) => Sizes::read(path).await?,
         None => Sizes::default(),
     };
+    let placement = crate::reload::load_placement(request.placement_file.as_deref()).await;
+    let placement = Arc::new(placement.context("load --placement.config-file")?);
+    let (rules, mut tagger) = (Arc::clone(&placement.rules), Tagger::new(placement));
     let mut forecast = Forecast { shards_now: sizes.shards_now(), ..Forecast::default() };
     let candidates = match &request.config_file {
         Some(path) => {
@@ -169,15 +179,27 @@ pub async fn run(request: Request, ctx: &svc::Context) -> anyhow::Result<Forecas
             let config = Arc::new(config);
             let found = discover(&config, &request, until, ctx, &mut forecast).await?;
             forecast.dropped = found.dropped_counts.values().sum();
-            count(&config, &found, &sizes, &request, until, ctx, &mut forecast).await
+            let mut all = count(&config, &found, &sizes, &request, until, ctx, &mut forecast).await;
+            for (candidate, found) in all.iter_mut().zip(&found.targets) {
+                let labels = &found.target.labels;
+                candidate.tag = tagger.tag(&found.job, &|name| labels.value(name));
+            }
+            all
         }
-        None => sizes.candidates(),
+        None => {
+            let mut all = sizes.candidates();
+            for candidate in &mut all {
+                let job = Arc::clone(&candidate.job);
+                candidate.tag = tagger.tag(&job, &|name| if name == JOB { &job } else { "" });
+            }
+            all
+        }
     };
     ensure!(
         request.config_file.is_some() || request.snapshot.is_some(),
         "--config.file or --snapshot is needed"
     );
-    place(candidates, &request, forecast).await
+    place(candidates, rules, &request, forecast).await
 }
 
 /// The bounds that a coordinator has by default, with these.
@@ -270,6 +292,7 @@ async fn count(
             job: Arc::clone(&found.job),
             url: found.target.url(),
             series: sizes.of(found),
+            tag: Tag::default(),
         })
         .collect();
     let open: HashSet<u64> = candidates
@@ -326,6 +349,7 @@ async fn scrape(
 /// The planner, on an empty world.
 async fn place(
     candidates: Vec<Candidate>,
+    rules: Arc<Rules>,
     request: &Request,
     mut forecast: Forecast,
 ) -> anyhow::Result<Forecast> {
@@ -336,6 +360,7 @@ async fn place(
         .map(|candidate| TargetView {
             id: candidate.id,
             job: Arc::clone(&candidate.job),
+            tag: candidate.tag,
             size: match candidate.series {
                 Some(series) => Size::Counted(series),
                 None => Size::Tentative(means.get(&candidate.job).copied().unwrap_or(SMALL)),
@@ -345,7 +370,7 @@ async fn place(
     targets.sort_by_key(|target| target.id);
     targets.dedup_by_key(|target| target.id);
     forecast.add_targets(&targets, &limits);
-    let seen = Snapshot { targets, groups: request.replicas, ..Snapshot::default() };
+    let seen = Snapshot { targets, rules, groups: request.replicas, ..Snapshot::default() };
     let planned = tokio::task::spawn_blocking(move || {
         foresee(seen, &limits, &History::default(), 0, (STEP_MS, MOST_TURNS))
     });

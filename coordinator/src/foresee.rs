@@ -121,6 +121,7 @@ mod tests {
             id,
             job: Arc::clone(&job),
             size: Size::Counted(*series),
+            tag: crate::plan::Tag::default(),
         });
         let limits = Limits { max_series: capacity, ..limits() };
         let shards = (0..shards).map(|ordinal| new_shard(ShardId { group: 0, ordinal }, &limits));

@@ -97,6 +97,7 @@ mod tests {
             id,
             job: Arc::from("job"),
             size: Size::Counted(*series),
+            tag: crate::plan::Tag::default(),
         };
         (0..).zip(series).map(target).collect()
     }

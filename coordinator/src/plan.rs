@@ -16,10 +16,12 @@ mod decision;
 mod drain;
 mod group;
 mod lifecycle;
+mod obey;
 mod quarantine;
 mod reconcile;
 mod relieve;
 mod room;
+mod rules;
 mod scale;
 mod shelves;
 #[cfg(test)]
@@ -34,6 +36,8 @@ use std::time::Duration;
 use copies::Copies;
 pub use decision::{Decision, MovePhase, MoveReport, Reason, WhyMoved};
 pub use lifecycle::{LifeLimits, Rung, ShardLife, Shipped};
+use rules::RuleBook;
+pub use rules::{Pin, Rule, Rules, Spread, Tag};
 
 /// Series that Prometheus adds to each target.
 pub const SERIES_PER_SCRAPE: u64 = 5;
@@ -80,6 +84,10 @@ pub struct Snapshot {
     pub groups: u32,
     /// Jobs whose discovery has not answered in full yet: what a shard holds of them stays, found or not.
     pub held_jobs: BTreeSet<Arc<str>>,
+    /// The operator's placement rules.
+    pub rules: Arc<Rules>,
+    /// What they make of targets that shards hold and discovery does not know (yet).
+    pub held_tags: BTreeMap<u64, Tag>,
 }
 
 /// A discovered target.
@@ -88,6 +96,7 @@ pub struct TargetView {
     pub id: u64,
     pub job: Arc<str>,
     pub size: Size,
+    pub tag: Tag,
 }
 
 /// How many series a target has after metric relabelling.
@@ -276,9 +285,11 @@ pub struct Unassigned {
 pub fn plan(seen: &Snapshot, limits: &Limits, history: &History, now: i64) -> Plan {
     let mut plan = Plan::default();
     let mut budget = Budget::refilled(history.budget, limits, now);
+    let book = RuleBook::of(seen);
     for group in 0..seen.groups {
         let copies = Copies::of_others(seen, &plan, group);
-        group::Planner::new(seen, limits, history, now, group, &copies).run(&mut budget, &mut plan);
+        group::Planner::new(seen, (limits, &book), history, now, group, &copies)
+            .run(&mut budget, &mut plan);
     }
     plan.history.budget = Some((budget.thousandths, now));
     plan.busy |= plan.moves.iter().any(|report| report.phase.is_begun());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coordinator::plan::{
     Condition, History, Holding, LifeLimits, Limits, MovePhase, ShardId, ShardLife, ShardView,
-    Size, Snapshot, TargetView, WhyMoved, plan,
+    Size, Snapshot, Tag, TargetView, WhyMoved, plan,
 };
 
 use super::fleet::{Fleet, Held};
@@ -136,6 +136,7 @@ impl Ours {
             } else {
                 Size::Counted(target.series)
             },
+            tag: Tag::default(),
         });
         let held_jobs: BTreeSet<Arc<str>> =
             silent.iter().flatten().map(|job| Arc::clone(&self.jobs[*job])).collect();
@@ -170,6 +171,7 @@ impl Ours {
             shards: shards.collect(),
             groups: self.fleets.len() as u32,
             held_jobs,
+            ..Snapshot::default()
         }
     }
 }
@@ -183,6 +185,7 @@ fn cause(phase: &MovePhase) -> Option<&'static str> {
             WhyMoved::Balance { .. } => "balance",
             WhyMoved::Quarantine => "quarantine",
             WhyMoved::SameOrdinal => "same ordinal",
+            WhyMoved::Pinned { .. } | WhyMoved::Apart { .. } | WhyMoved::Yield { .. } => "rule",
         }),
         MovePhase::Evacuated => Some("evacuated"),
         MovePhase::RolledBack { .. } => Some("rolled back"),

@@ -15,7 +15,7 @@ use crate::detect::{Detector, Engine, Look};
 use crate::explore::Trial;
 use crate::found::names::Memory;
 use crate::found::{self, Found};
-use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, TargetView};
+use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, Tag, TargetView};
 
 /// The size of a target that did not answer, where its job has no other.
 const SMALL: u64 = 1_000;
@@ -248,11 +248,12 @@ impl Cycle {
     }
 
     /// What the planner rests on.
-    pub(super) fn snapshot(&self, reports: &Reports) -> Snapshot {
-        let targets = self.found.targets.iter().map(|found| {
+    pub(super) fn snapshot(&mut self, reports: &Reports) -> Snapshot {
+        let tags = self.tags.of_found().chain(std::iter::repeat(Tag::default()));
+        let targets = self.found.targets.iter().zip(tags).map(|(found, tag)| {
             let id = found.target.id;
             let size = self.sizes.get(&id).cloned().unwrap_or(Size::Unknown);
-            TargetView { id, job: Arc::clone(&found.job), size }
+            TargetView { id, job: Arc::clone(&found.job), size, tag }
         });
         let shards = self.fleet.endpoints.iter().filter_map(|endpoint| {
             let track = self.tracks.get(&endpoint.id)?;
@@ -271,11 +272,14 @@ impl Cycle {
                 },
             })
         });
+        let (targets, shards) = (targets.collect(), shards.collect());
         Snapshot {
-            targets: targets.collect(),
-            shards: shards.collect(),
+            targets,
+            shards,
             groups: self.fleet.groups,
             held_jobs: self.held_jobs(),
+            rules: Arc::clone(&self.tags.rules),
+            held_tags: self.tags.of_held(&self.found, reports),
         }
     }
 }

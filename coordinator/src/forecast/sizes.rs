@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{Candidate, Taken};
 use crate::found::FoundTarget;
+use crate::plan::Tag;
 
 /// A longer file is no snapshot: some 10 million targets.
 const MAX_FILE: u64 = 4 << 30;
@@ -84,6 +85,7 @@ impl Sizes {
                 job: Arc::from(target.job.as_str()),
                 url: target.url,
                 series: target.series,
+                tag: Tag::default(),
             });
         }
         sizes
@@ -109,6 +111,7 @@ impl Sizes {
                 job: Arc::from(label("job")),
                 url: label("instance").to_owned(),
                 series: Some(series),
+                tag: Tag::default(),
             });
             sizes.by_labels.insert(labels, series);
         }

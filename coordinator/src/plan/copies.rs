@@ -4,7 +4,7 @@
 use super::balance::Allowance;
 use super::decision::WhyMoved;
 use super::group::{Planner, Wanted};
-use super::shelves::{Reach, Wish};
+use super::shelves::Reach;
 use super::{Budget, Plan, ShardId, Snapshot, State};
 
 /// Where the other groups have each target: target and ordinal, ascending.
@@ -71,10 +71,10 @@ impl Planner<'_> {
         let mut shelves = self.shelves(self.limits.relieve_to);
         for wanted in together {
             let Wanted { target, load, from, .. } = wanted;
-            let copies = self.copies.of(target);
-            let (not, reach, fit) = (Some(from), Reach::Ready, self.fit());
-            let to = shelves.choose(Wish { load, not, reach, copies, fit });
-            let Some(to) = to.filter(|to| !self.has_copy_at(target, *to)) else { continue };
+            let to = shelves.choose(self.wish(target, load, Some(from), Reach::Ready));
+            let apart = |to: &usize| self.is_apart(self.tag(target), *to);
+            let to = to.filter(|to| !self.has_copy_at(target, *to)).filter(apart);
+            let Some(to) = to else { continue };
             if budget.is_spent() || !allowance.take() {
                 return;
             }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::bins::{Bin, Status, share};
 use super::decision::{Decision, WhyMoved};
 use super::group::{Planner, Wanted};
-use super::shelves::{Reach, Shelves, Wish};
+use super::shelves::{Reach, Shelves};
 use super::{Budget, Plan, State};
 
 /// Of fine-grained targets the others have to have room for this much more than what the shard holds, in percent of its
@@ -64,7 +64,9 @@ impl Planner<'_> {
         let bin = &self.bins[from];
         let owned = bin.slots().iter().filter(|slot| slot.state == State::Active);
         let load: u64 = owned.map(|slot| slot.load).sum();
-        let room: u64 = self.bins[..from].iter().filter_map(|bin| bin.room(percent)).sum();
+        // Shards that are for a rule's targets alone take nothing else.
+        let below = self.bins[..from].iter().filter(|other| other.owner == bin.owner);
+        let room: u64 = below.filter_map(|bin| bin.room(percent)).sum();
         let begun = bin.draining || !self.is_fine_grained();
         let spare = if begun { 0 } else { share(bin.capacity, SPARE) };
         load.saturating_add(spare) <= room
@@ -83,9 +85,7 @@ impl Planner<'_> {
         let mut places = Vec::with_capacity(leaving.len());
         let mut rooms = Vec::new();
         for (load, target) in leaving {
-            let (reach, fit) = (Reach::Ready, self.fit());
-            let copies = self.copies.of(target);
-            if let Some(to) = shelves.choose(Wish { load, not: None, reach, copies, fit }) {
+            if let Some(to) = shelves.choose(self.wish(target, load, None, Reach::Ready)) {
                 shelves.reserve(to, load);
                 places.push(Wanted { target, load, from, to });
                 continue;
@@ -93,8 +93,9 @@ impl Planner<'_> {
             if rooms.len() == ROOMS {
                 return None;
             }
-            let room = self
-                .make_room(load, percent, &mut shelves, |at| at < from && !rooms.contains(&at))?;
+            let tag = self.tag(target);
+            let open = |at: usize| at < from && !rooms.contains(&at) && self.may_take(tag, at);
+            let room = self.make_room(load, percent, &mut shelves, open)?;
             // Nothing else comes there meanwhile.
             shelves.close(room.at);
             rooms.push(room.at);

@@ -4,7 +4,9 @@ use super::bins::Status;
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::group::Planner;
 use super::lifecycle::CutOff;
-use super::{Condition, Cooldown, Holding, Move, Plan, SERIES_PER_SCRAPE, Size, State, TargetView};
+use super::{
+    Condition, Cooldown, Holding, Move, Plan, SERIES_PER_SCRAPE, Size, State, Tag, TargetView,
+};
 
 /// A target on a shard, as reported.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +69,12 @@ impl Planner<'_> {
             let holding = same[0].holding;
             if self.seen.held_jobs.contains(&holding.job) {
                 let size = Size::Counted(holding.series);
-                let held = TargetView { id: holding.target, job: holding.job.clone(), size };
+                let held = TargetView {
+                    id: holding.target,
+                    job: holding.job.clone(),
+                    size,
+                    tag: Tag::default(),
+                };
                 self.kept.push(holding.target);
                 self.settle(&held, same, plan);
                 continue;

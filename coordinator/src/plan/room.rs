@@ -42,9 +42,8 @@ impl Planner<'_> {
             if small > load / 2 {
                 continue;
             }
-            let (not, reach, fit) = (Some(at), Reach::Ready, Fit::Spread);
-            let copies = self.copies.of(target);
-            let wish = Wish { load: small, not, reach, copies, fit };
+            let wish = self.wish(target, small, Some(at), Reach::Ready);
+            let wish = Wish { fit: Fit::Spread, ..wish };
             if let Some(to) = shelves.choose(wish) {
                 shelves.reserve(to, small);
                 first.push(Wanted { target, load: small, from: at, to });

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::bins::{Bin, Status};
+use super::group::Planner;
+use super::rules::Tag;
 
 /// Bins of one kind are as good as each other but for their room: not draining before draining, ready first.
 type Class = (bool, Status);
@@ -80,7 +82,7 @@ pub(super) enum Fit {
 }
 
 /// A load in search of a place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Wish<'a> {
     pub(super) load: u64,
     /// The bin that it comes from.
@@ -89,6 +91,10 @@ pub(super) struct Wish<'a> {
     /// Where other groups have it: its ordinals are the last choice.
     pub(super) copies: &'a [(u64, u32)],
     pub(super) fit: Fit,
+    /// What placement rules make of it.
+    pub(super) tag: Tag,
+    /// Who knows where these let it be.
+    pub(super) planner: &'a Planner<'a>,
 }
 
 impl Shelves {
@@ -156,10 +162,12 @@ impl Shelves {
     }
 
     /// The best bin for a load: ready ones first, of those the one that fits as wished, of equals the lowest ordinal. A
-    /// load that exceeds every bin gets an empty one. Ordinals where other groups have it come last, but nothing is
+    /// load that exceeds every bin gets an empty one. None that placement rules forbid; of the others those come last
+    /// that have their share of its family. Ordinals where other groups have it come last, but nothing is
     /// waited for, and no draining stopped, for their sake.
     pub(super) fn choose(&self, wish: Wish<'_>) -> Option<usize> {
-        let here = |index: &usize| Some(*index) != wish.not;
+        let Wish { tag, planner, .. } = wish;
+        let here = |index: &usize| Some(*index) != wish.not && planner.may_take(tag, *index);
         let elsewhere = |index: &usize| {
             let ordinal = u32::try_from(*index).unwrap_or(u32::MAX);
             here(index) && wish.copies.iter().all(|(_, copy)| *copy != ordinal)
@@ -167,9 +175,17 @@ impl Shelves {
         let fresh = |(draining, status): &Class| {
             !draining && matches!(status, Status::Ready | Status::Wanted)
         };
-        let apart =
-            if wish.copies.is_empty() { None } else { self.choose_of(wish, fresh, elsewhere) };
-        apart.or_else(|| self.choose_of(wish, |_| true, here))
+        let alone = |index: &usize| planner.is_apart(tag, *index);
+        let of_family = tag.family != 0;
+        let best = of_family
+            .then(|| self.choose_of(wish, fresh, |index| alone(index) && elsewhere(index)))
+            .flatten();
+        let apart = || (!wish.copies.is_empty()).then(|| self.choose_of(wish, fresh, elsewhere));
+        let single =
+            || of_family.then(|| self.choose_of(wish, fresh, |index| alone(index) && here(index)));
+        best.or_else(|| apart().flatten())
+            .or_else(|| single().flatten())
+            .or_else(|| self.choose_of(wish, |_| true, here))
     }
 
     fn choose_of(
@@ -183,8 +199,9 @@ impl Shelves {
         if wish.fit == Fit::Spread {
             let emptiest = classes().find_map(|class| {
                 let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
-                let mut first = self.by_level.range(from).take(LOOKED_AT);
-                first.find(|(_, _, index)| allowed(index) && self.is_comfortable(*index, wish.load))
+                let open = self.by_level.range(from).filter(|(_, _, index)| allowed(index));
+                let mut first = open.take(LOOKED_AT);
+                first.find(|(_, _, index)| self.is_comfortable(*index, wish.load))
             });
             if let Some((_, _, index)) = emptiest {
                 return Some(*index);

@@ -3,8 +3,10 @@
 mod balance;
 mod life;
 mod properties;
+mod rules;
 mod world;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::*;

@@ -12,6 +12,7 @@ mod identity;
 mod isolation;
 mod leader;
 mod logs;
+mod placement;
 mod reload;
 mod seeing;
 mod stop_scrape;

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// are.
     #[arg(long = "snapshot")]
     snapshot: Option<PathBuf>,
+    /// Placement rules, as `shoal coordinator` takes them.
+    #[arg(long = "placement.config-file", requires = "config_file")]
+    placement_file: Option<PathBuf>,
     /// Most series a shard may hold.
     #[arg(long = "shard.max-series", default_value_t = 1_000_000)]
     max_series: u64,
@@ -57,10 +60,13 @@ enum Output {
 /// Prints the forecast.
 pub(crate) fn run(args: Args) -> ExitCode {
     svc::run(async |ctx| {
-        let Args { config_file, snapshot, max_series, max_shards, replicas, .. } = args;
+        let Args {
+            config_file, snapshot, placement_file, max_series, max_shards, replicas, ..
+        } = args;
         let request = Request {
             config_file,
             snapshot,
+            placement_file,
             max_series,
             max_shards,
             replicas,

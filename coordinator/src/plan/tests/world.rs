@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) history: History,
     pub(super) now: i64,
     pub(super) hold_jobs: bool,
+    pub(super) rules: Arc<Rules>,
+    pub(super) tags: BTreeMap<u64, Tag>,
     /// Targets that a shard cannot scrape.
     pub(super) unscrapable: Vec<(u64, ShardId)>,
     pub(super) begun: usize,
@@ -52,6 +54,8 @@ impl World {
             history: History::default(),
             now: 1_700_000_000_000,
             hold_jobs: false,
+            rules: Arc::default(),
+            tags: BTreeMap::new(),
             unscrapable: Vec::new(),
             begun: 0,
             begun_targets: Vec::new(),
@@ -92,14 +96,22 @@ impl World {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let targets = self.targets.iter();
-        let targets =
-            targets.map(|(id, size)| TargetView { id: *id, job: job(), size: size.clone() });
+        let tag = |id: &u64| self.tags.get(id).copied().unwrap_or_default();
+        let targets = targets.map(|(id, size)| TargetView {
+            id: *id,
+            job: job(),
+            size: size.clone(),
+            tag: tag(id),
+        });
+        let held = self.tags.iter().filter(|(id, _)| !self.targets.contains_key(id));
         let held_jobs = if self.hold_jobs { BTreeSet::from([job()]) } else { BTreeSet::new() };
         Snapshot {
             targets: targets.collect(),
             shards: self.shards.clone(),
             groups: self.groups,
             held_jobs,
+            rules: Arc::clone(&self.rules),
+            held_tags: held.map(|(id, tag)| (*id, *tag)).collect(),
         }
     }
 
