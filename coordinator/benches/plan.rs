@@ -82,6 +82,7 @@ fn measure(targets: usize, groups: u32) -> anyhow::Result<f64> {
 fn limits() -> Limits {
     Limits {
         max_series: 30_000,
+        max_samples: 0,
         min_shards: 1,
         max_shards: 10_000,
         scalable: true,
@@ -106,6 +107,7 @@ fn sizes(targets: usize, job: &Arc<str>) -> Vec<TargetView> {
             job: Arc::clone(job),
             size: Size::Counted(size(id)),
             tag: Tag::default(),
+            interval_ms: 0,
         })
         .collect()
 }
@@ -141,6 +143,7 @@ fn hand_over(seen: &mut Snapshot, placed: &Plan, job: &Arc<str>) {
                 job: Arc::clone(job),
                 state: State::Active,
                 series: series[&desired.target],
+                interval_ms: 0,
                 scrapes: 10,
                 good_scrapes: 10,
                 down: false,

@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use crate::Error;
 use crate::args::{Args, BackendKind, LifeArgs};
 use crate::detect::Patience;
+use crate::headroom::Caps;
 use crate::leader::{Fence, Leadership};
 use crate::plan::{LifeLimits, Limits};
 
@@ -35,6 +36,7 @@ pub struct Config {
     pub(crate) interval: Duration,
     pub(crate) shard_timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) caps: Caps,
     pub(crate) patience: Patience,
     pub(crate) explore_concurrency: usize,
     pub(crate) discovery: discovery::Options,
@@ -85,6 +87,7 @@ impl TryFrom<Args> for Config {
             shard_timeout,
             backend,
             static_file,
+            load,
             grace,
             life,
             explore_concurrency,
@@ -129,6 +132,7 @@ impl TryFrom<Args> for Config {
             interval,
             shard_timeout,
             limits,
+            caps: Caps { head_series: load.max_head_series, memory: load.max_memory },
             patience: life.patience(grace),
             explore_concurrency,
             discovery,
@@ -151,6 +155,7 @@ impl Config {
 fn limits(args: &Args) -> Limits {
     Limits {
         max_series: args.max_series,
+        max_samples: args.load.max_samples,
         min_shards: args.min_shards,
         max_shards: args.max_shards,
         scalable: args.backend == BackendKind::Local,

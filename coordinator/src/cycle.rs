@@ -2,6 +2,7 @@
 
 mod apply;
 mod doubt;
+mod load;
 mod naming;
 mod observe;
 mod switch;
@@ -26,6 +27,7 @@ use crate::explore::Explorer;
 use crate::found::Found;
 use crate::found::recall::Recall;
 use crate::growth::Growth;
+use crate::headroom::{Caps, Headroom};
 use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -60,6 +62,7 @@ struct Track {
     doubt: Option<String>,
     /// Since when it has not taken what it was handed.
     deaf_since: Option<i64>,
+    headroom: Headroom,
 }
 
 /// The loop and all that it owns.
@@ -67,6 +70,7 @@ pub(crate) struct Cycle {
     interval: Duration,
     shard_timeout: Duration,
     limits: Limits,
+    caps: Caps,
     leadership: Leadership,
     /// The epoch of our term in this turn; `None`: another coordinator leads.
     term: Option<u64>,
@@ -136,6 +140,7 @@ impl Cycle {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
             limits: config.limits.clone(),
+            caps: config.caps,
             patience: config.patience.clone(),
             leadership,
             term: None,
@@ -224,12 +229,14 @@ impl Cycle {
         self.take_doubts(&reports);
         self.take_switch(&reports);
         self.take_placement();
+        self.take_headroom(&reports, now);
         let seen = self.snapshot(&reports);
         watch.end("observe");
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
         watch.end("plan");
         if self.term.is_some() {
             self.history = plan.history.clone();
+            self.note_departed(&plan, now);
             self.teller.tell(&plan, &self.found, &reports);
             self.explore(&plan);
             self.apply(&plan, &reports).await;

@@ -23,8 +23,8 @@ use crate::found::names::Memory;
 use crate::found::{self, Found};
 use crate::placement::Tagger;
 use crate::plan::{
-    History, LifeLimits, Limits, Rules, SERIES_PER_SCRAPE, Size, Snapshot, Tag, TargetView,
-    Unassigned,
+    History, Holding, LifeLimits, Limits, Rules, SERIES_PER_SCRAPE, Size, Snapshot, Tag,
+    TargetView, Unassigned,
 };
 use sizes::Sizes;
 
@@ -48,6 +48,8 @@ pub struct Request {
     /// Placement rules; without `config_file` they see no label but the job's name.
     pub placement_file: Option<PathBuf>,
     pub max_series: u64,
+    /// Most samples a second of a shard; 0: not limited. Without `config_file` intervals are not known.
+    pub max_samples: u64,
     /// Most shards of a group; `None`: as many as it takes.
     pub max_shards: Option<u32>,
     pub replicas: u32,
@@ -64,7 +66,7 @@ pub struct Request {
 pub struct Forecast {
     /// Shards of each replica group.
     pub shards_per_group: Vec<u32>,
-    /// No placement can do with fewer a group: the load over a shard's capacity.
+    /// No placement can do with fewer a group: series and samples a second over what a shard may have of them.
     pub lower_bound: u64,
     pub max_series: u64,
     pub targets: usize,
@@ -75,6 +77,8 @@ pub struct Forecast {
     pub dropped: usize,
     /// Series of one replica group, with the five that Prometheus adds to each target.
     pub load: u64,
+    /// Of one replica group, as far as intervals are known.
+    pub samples_per_second: f64,
     pub jobs: Vec<JobForecast>,
     pub shards: Vec<ShardForecast>,
     /// Targets that alone exceed a shard.
@@ -159,6 +163,7 @@ struct Candidate {
     series: Option<u64>,
     /// What placement rules make of it.
     tag: Tag,
+    interval: Duration,
 }
 
 /// Makes a forecast. Everything it starts ends with `ctx.shutdown`.
@@ -183,6 +188,7 @@ pub async fn run(request: Request, ctx: &svc::Context) -> anyhow::Result<Forecas
             for (candidate, found) in all.iter_mut().zip(&found.targets) {
                 let labels = &found.target.labels;
                 candidate.tag = tagger.tag(&found.job, &|name| labels.value(name));
+                candidate.interval = found.target.scrape_interval();
             }
             all
         }
@@ -293,6 +299,7 @@ async fn count(
             url: found.target.url(),
             series: sizes.of(found),
             tag: Tag::default(),
+            interval: Duration::ZERO,
         })
         .collect();
     let open: HashSet<u64> = candidates
@@ -354,6 +361,7 @@ async fn place(
     mut forecast: Forecast,
 ) -> anyhow::Result<Forecast> {
     let limits = limits(request.max_series, request.max_shards)?;
+    let limits = Limits { max_samples: request.max_samples, ..limits };
     let means = means(&candidates);
     let mut targets: Vec<TargetView> = candidates
         .iter()
@@ -361,6 +369,7 @@ async fn place(
             id: candidate.id,
             job: Arc::clone(&candidate.job),
             tag: candidate.tag,
+            interval_ms: u32::try_from(candidate.interval.as_millis()).unwrap_or(u32::MAX),
             size: match candidate.series {
                 Some(series) => Size::Counted(series),
                 None => Size::Tentative(means.get(&candidate.job).copied().unwrap_or(SMALL)),
@@ -371,13 +380,14 @@ async fn place(
     targets.dedup_by_key(|target| target.id);
     forecast.add_targets(&targets, &limits);
     let seen = Snapshot { targets, rules, groups: request.replicas, ..Snapshot::default() };
+    let bounds = limits.clone();
     let planned = tokio::task::spawn_blocking(move || {
-        foresee(seen, &limits, &History::default(), 0, (STEP_MS, MOST_TURNS))
+        foresee(seen, &bounds, &History::default(), 0, (STEP_MS, MOST_TURNS))
     });
     let (plans, after) = planned.await.context("plan")?;
     let names: HashMap<u64, &Candidate> =
         candidates.iter().map(|candidate| (candidate.id, candidate)).collect();
-    forecast.add_shards(&after);
+    forecast.add_shards(&after, &limits);
     let name = |id: u64| {
         names.get(&id).map(|candidate| (candidate.job.to_string(), candidate.url.clone()))
     };
@@ -441,13 +451,24 @@ impl Forecast {
         self.targets = targets.len();
         self.counted = self.targets - self.guessed;
         self.max_series = limits.max_series;
+        let samples = targets.iter().map(TargetView::samples_per_second).sum::<f64>();
+        self.samples_per_second = samples;
         self.lower_bound = self.load.div_ceil(limits.max_series.max(1));
+        if limits.max_samples > 0 {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few")]
+            let by_samples = (samples / limits.max_samples as f64).ceil() as u64;
+            self.lower_bound = self.lower_bound.max(by_samples);
+        }
     }
 
-    fn add_shards(&mut self, after: &Snapshot) {
+    fn add_shards(&mut self, after: &Snapshot, limits: &Limits) {
         let shard = |shard: &crate::plan::ShardView| {
-            let loads = shard.holdings.iter().map(|held| held.series + SERIES_PER_SCRAPE);
-            let load: u64 = loads.sum();
+            let interval = |held: &Holding| {
+                let at = after.targets.binary_search_by_key(&held.target, |target| target.id);
+                at.map_or(0, |at| after.targets[at].interval_ms)
+            };
+            let held = shard.holdings.iter();
+            let load: u64 = held.map(|held| limits.load(held.series, interval(held))).sum();
             ShardForecast {
                 id: shard.id.to_string(),
                 targets: shard.holdings.len(),

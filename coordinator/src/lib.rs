@@ -17,6 +17,7 @@ pub mod forecast;
 pub mod foresee;
 mod found;
 mod growth;
+mod headroom;
 mod leader;
 mod ledger;
 mod metrics;

@@ -31,6 +31,7 @@ const LATE: u64 = 3;
 pub(crate) fn limits(capacity: u64) -> Limits {
     Limits {
         max_series: capacity,
+        max_samples: 0,
         min_shards: 1,
         max_shards: 1_000,
         scalable: true,
@@ -137,6 +138,7 @@ impl Ours {
                 Size::Counted(target.series)
             },
             tag: Tag::default(),
+            interval_ms: 0,
         });
         let held_jobs: BTreeSet<Arc<str>> =
             silent.iter().flatten().map(|job| Arc::clone(&self.jobs[*job])).collect();
@@ -158,6 +160,7 @@ impl Ours {
                 ),
                 state: held.state,
                 series: trace.targets.get(*id).map_or(0, |target| target.series),
+                interval_ms: 0,
                 scrapes: held.scrapes,
                 good_scrapes: held.good,
                 down: held.scrapes > 0 && held.good == 0,

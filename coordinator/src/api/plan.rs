@@ -12,7 +12,7 @@ use super::{Api, bad_data, rfc3339_ms, success, unassigned_list};
 use crate::cycle::now_ms;
 use crate::foresee::foresee;
 use crate::ledger::{Entry, Moved};
-use crate::plan::{Limits, MovePhase, Plan, Rule, SERIES_PER_SCRAPE, Size, Snapshot, Spread};
+use crate::plan::{Limits, MovePhase, Plan, Rule, Size, Snapshot, Spread};
 use crate::status::Status;
 
 /// Most turns that are looked ahead.
@@ -85,6 +85,8 @@ struct RuleShown {
 #[serde(rename_all = "camelCase")]
 struct LimitsShown {
     max_series: u64,
+    /// A second; 0: not limited.
+    max_samples: u64,
     min_shards: u32,
     max_shards: u32,
     scalable: bool,
@@ -235,7 +237,9 @@ fn answer(status: &Status, leader: bool, turns: usize) -> Answer {
 fn inputs(status: &Status) -> Inputs {
     let targets = &status.seen.targets;
     let loads = targets.iter().map(|target| match target.size {
-        Size::Counted(series) | Size::Tentative(series) => series + SERIES_PER_SCRAPE,
+        Size::Counted(series) | Size::Tentative(series) => {
+            status.basis.limits.load(series, target.interval_ms)
+        }
         Size::Unknown => 0,
     });
     let counted = targets.iter().filter(|target| crate::growth::counted(target).is_some());
@@ -271,6 +275,7 @@ fn rules(seen: &Snapshot) -> Vec<RuleShown> {
 fn limits(limits: &Limits) -> LimitsShown {
     LimitsShown {
         max_series: limits.max_series,
+        max_samples: limits.max_samples,
         min_shards: limits.min_shards,
         max_shards: limits.max_shards,
         scalable: limits.scalable,
@@ -295,9 +300,9 @@ fn shards(status: &Status, now: i64) -> Vec<ShardState> {
         ShardState {
             id: shard.endpoint.id.to_string(),
             state: shard.state,
-            load: shard.series,
-            capacity: shard.max_series,
-            load_percent: (shard.series * 100).checked_div(shard.max_series).unwrap_or(0),
+            load: shard.load,
+            capacity: shard.capacity,
+            load_percent: shard.load.saturating_mul(100).checked_div(shard.capacity).unwrap_or(0),
             empty_seconds: empty.map(|empty| empty / 1_000),
             removable_in_seconds: removable.map(|empty| (patience - empty).max(0) / 1_000),
         }

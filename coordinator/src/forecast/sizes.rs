@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
@@ -86,6 +87,7 @@ impl Sizes {
                 url: target.url,
                 series: target.series,
                 tag: Tag::default(),
+                interval: Duration::ZERO,
             });
         }
         sizes
@@ -112,6 +114,7 @@ impl Sizes {
                 url: label("instance").to_owned(),
                 series: Some(series),
                 tag: Tag::default(),
+                interval: Duration::ZERO,
             });
             sizes.by_labels.insert(labels, series);
         }

@@ -56,7 +56,8 @@ impl Planner<'_> {
         let shards = self.seen.shards.iter().filter(|shard| shard.id.group == self.group);
         for (bin, shard) in self.bins.iter().zip(shards) {
             if bin.status == Status::Lost && !shard.holdings.is_empty() {
-                let load = shard.holdings.iter().map(|h| h.series + SERIES_PER_SCRAPE).sum();
+                let series = |held: &Holding| held.series.saturating_add(SERIES_PER_SCRAPE);
+                let load = shard.holdings.iter().map(series).sum();
                 let targets = shard.holdings.len();
                 plan.decisions.push(Decision::Lost { shard: shard.id, targets, load });
             }
@@ -74,6 +75,7 @@ impl Planner<'_> {
                     job: holding.job.clone(),
                     size,
                     tag: Tag::default(),
+                    interval_ms: holding.interval_ms,
                 };
                 self.kept.push(holding.target);
                 self.settle(&held, same, plan);
@@ -92,7 +94,7 @@ impl Planner<'_> {
             Size::Counted(series) | Size::Tentative(series) => series,
             Size::Unknown => told,
         };
-        let load = series.saturating_add(SERIES_PER_SCRAPE);
+        let load = self.limits.load(series, target.interval_ms);
         self.total = (self.total.0 + 1, self.total.1.saturating_add(load));
         let alive = |holder: &&Holder<'_>| self.bins[holder.bin].status != Status::Lost;
         let owner = holders.iter().filter(alive).filter(|h| !is_joining(h)).min_by_key(|holder| {

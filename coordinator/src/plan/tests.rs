@@ -2,6 +2,7 @@
 
 mod balance;
 mod life;
+mod load;
 mod properties;
 mod rules;
 mod world;

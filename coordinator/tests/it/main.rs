@@ -11,6 +11,7 @@ mod faults;
 mod identity;
 mod isolation;
 mod leader;
+mod load;
 mod logs;
 mod placement;
 mod reload;

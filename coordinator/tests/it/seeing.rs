@@ -146,6 +146,7 @@ pub(crate) fn request(world: &World, max_series: u64) -> Request {
         config_file: Some(world.config_file()),
         snapshot: None,
         placement_file: None,
+        max_samples: 0,
         max_series,
         max_shards: None,
         replicas: 1,

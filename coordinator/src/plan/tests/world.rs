@@ -6,6 +6,7 @@ use super::*;
 pub(super) fn limits(max_series: u64) -> Limits {
     Limits {
         max_series,
+        max_samples: 0,
         min_shards: 1,
         max_shards: 999,
         scalable: true,
@@ -32,6 +33,7 @@ pub(super) struct World {
     pub(super) hold_jobs: bool,
     pub(super) rules: Arc<Rules>,
     pub(super) tags: BTreeMap<u64, Tag>,
+    pub(super) intervals: BTreeMap<u64, u32>,
     /// Targets that a shard cannot scrape.
     pub(super) unscrapable: Vec<(u64, ShardId)>,
     pub(super) begun: usize,
@@ -56,6 +58,7 @@ impl World {
             hold_jobs: false,
             rules: Arc::default(),
             tags: BTreeMap::new(),
+            intervals: BTreeMap::new(),
             unscrapable: Vec::new(),
             begun: 0,
             begun_targets: Vec::new(),
@@ -102,6 +105,7 @@ impl World {
             job: job(),
             size: size.clone(),
             tag: tag(id),
+            interval_ms: self.intervals.get(id).copied().unwrap_or(0),
         });
         let held = self.tags.iter().filter(|(id, _)| !self.targets.contains_key(id));
         let held_jobs = if self.hold_jobs { BTreeSet::from([job()]) } else { BTreeSet::new() };
@@ -247,6 +251,7 @@ fn take_over(before: &[Holding], desired: Desired) -> Holding {
         job: job(),
         state: desired.state,
         series: 0,
+        interval_ms: 0,
         scrapes: 0,
         good_scrapes: 0,
         down: false,
