@@ -90,7 +90,7 @@ fn main() -> anyhow::Result<()> {
     }
     println!("{} seeds from {}, {} days each", options.seeds, options.seed, options.days);
     println!(
-        "{:<16} {:>7} {:>8} {:>10} {:>7} {:>9} {:>6} {:>6} {:>6} {:>9} {:>7} {:>7} {:>9} {:>9}",
+        "{:<16} {:>7} {:>8} {:>10} {:>7} {:>9} {:>6} {:>6} {:>6} {:>6} {:>9} {:>7} {:>7} {:>9} {:>9}",
         "rule",
         "missed",
         "by crash",
@@ -99,6 +99,7 @@ fn main() -> anyhow::Result<()> {
         "max/mean",
         "p99",
         "worst",
+        "of all",
         "over h",
         "shards",
         "bound",
@@ -173,10 +174,11 @@ fn live(seed: u64, days: i64, causes: &mut BTreeMap<&'static str, u64>) -> Vec<(
 }
 
 fn show(name: &str, marks: &Marks) {
-    let (mean, p99, worst) = imbalance(marks);
+    let (mean, p99, worst) = imbalance(&marks.imbalance);
+    let (_, _, worst_of_all) = imbalance(&marks.imbalance_of_all);
     let measured = marks.imbalance.len().max(1) as f64;
     println!(
-        "{name:<16} {:>7} {:>8} {:>10.1} {:>7} {mean:>9.3} {p99:>6.3} {worst:>6.3} {:>6.1} {:>9.2} {:>7.2} {:>7} {:>9} {:>7.2} %",
+        "{name:<16} {:>7} {:>8} {:>10.1} {:>7} {mean:>9.3} {p99:>6.3} {worst:>6.3} {worst_of_all:>6.3} {:>6.1} {:>9.2} {:>7.2} {:>7} {:>9} {:>7.2} %",
         marks.missed,
         marks.missed_by_crash,
         marks.duplicate as f64 / marks.scrapes.max(1) as f64
@@ -198,8 +200,8 @@ fn duplicate(marks: &Marks) -> f64 {
 }
 
 /// Max/mean load of the shards: its mean over time, 99th percentile and worst.
-fn imbalance(marks: &Marks) -> (f64, f64, f64) {
-    let mut sorted = marks.imbalance.clone();
+fn imbalance(looks: &[f64]) -> (f64, f64, f64) {
+    let mut sorted = looks.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |part: f64| {
         sorted.get((sorted.len().saturating_sub(1) as f64 * part) as usize).copied().unwrap_or(0.0)

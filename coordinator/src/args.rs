@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long = "data-dir", default_value = "./data")]
     pub(crate) data_dir: PathBuf,
     /// What several coordinators agree by on who leads: the name, in a folder that they share, that their lock files
-    /// begin with. Default: leader.lock in the data folder.
+    /// begin with. Default: leader.lock in the data folder. All coordinators on one data folder need the same.
     #[arg(long = "leader.lock-file")]
     pub(crate) leader_lock_file: Option<PathBuf>,
     /// A leader that has shown no life for that long is replaced. One that has died is replaced within a second.
@@ -99,7 +99,8 @@ pub struct Args {
     /// A further flag for the local backend's Prometheus servers; repeatable.
     #[arg(long = "local.prometheus-arg", allow_hyphen_values = true)]
     pub(crate) prometheus_args: Vec<String>,
-    /// Leave the local backend's processes running on shutdown; the next start takes them over.
+    /// Leave the local backend's processes running on shutdown; the next start takes them over. While another
+    /// coordinator uses the data folder they are left to it in any case.
     #[arg(long = "local.keep-shards")]
     pub(crate) keep_shards: bool,
     /// Delete the data folder of a removed shard of the local backend once all of it is in the bucket. Else it is set

@@ -12,6 +12,7 @@ use crate::detect::Patience;
 use crate::headroom::Caps;
 use crate::leader::{Fence, Leadership};
 use crate::plan::{LifeLimits, Limits};
+use crate::shared_folder::SharedFolder;
 
 /// When shards are added because all are nearly full, so many are that each is filled to this share of its capacity, in
 /// percent.
@@ -142,13 +143,14 @@ impl TryFrom<Args> for Config {
 }
 
 impl Config {
-    /// The hand on the lock that the settings name.
-    pub(crate) fn leadership(&self) -> Result<Leadership, Error> {
+    /// The hand on the lock that the settings name, in a data folder where all go by that lock.
+    pub(crate) async fn leadership(&self) -> Result<Leadership, Error> {
         let fence = match self.backend {
             BackendConfig::Local(_) => Fence::Kill,
             BackendConfig::Static { .. } => Fence::Epoch,
         };
-        Leadership::open(&self.leader_lock_file, self.leader_lease, fence)
+        let folder = SharedFolder::join(&self.data_dir, &self.leader_lock_file).await?;
+        Leadership::open(folder, &self.leader_lock_file, self.leader_lease, fence)
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Error {
     PlacementFile { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
     LocalRecord { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
+    DataFolder { path: PathBuf, what: String },
     #[error("read shard id")]
     ShardId(#[from] ShardIdError),
     #[error("no free port between {first} and {last}")]

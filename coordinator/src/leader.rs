@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::Error;
 use crate::metrics::Metrics;
+use crate::shared_folder::SharedFolder;
 use file::FileLock;
 
 /// The longest time between two beats, and between two looks at another's.
@@ -130,11 +131,17 @@ pub(crate) struct Leadership {
     seen: Arc<AtomicU64>,
     guards: Arc<AtomicUsize>,
     lease: Duration,
+    folder: SharedFolder,
 }
 
 impl Leadership {
-    /// Opens the lock; nothing is claimed before [`Self::start`].
-    pub(crate) fn open(lock_file: &Path, lease: Duration, fence: Fence) -> Result<Self, Error> {
+    /// Opens the lock of those who share a data folder; nothing is claimed before [`Self::start`].
+    pub(crate) fn open(
+        folder: SharedFolder,
+        lock_file: &Path,
+        lease: Duration,
+        fence: Fence,
+    ) -> Result<Self, Error> {
         let lock = FileLock::open(lock_file, lease, fence)?;
         Ok(Self {
             lock: Arc::new(Mutex::new(Lock::File(lock))),
@@ -142,6 +149,7 @@ impl Leadership {
             seen: Arc::default(),
             guards: Arc::default(),
             lease,
+            folder,
         })
     }
 
@@ -179,6 +187,11 @@ impl Leadership {
     /// Who leads, or led last.
     pub(crate) fn holder(&self) -> Option<Holder> {
         self.standing.borrow().holder.clone()
+    }
+
+    /// The data folder that is shared with the others.
+    pub(crate) fn folder(&self) -> &SharedFolder {
+        &self.folder
     }
 
     pub(crate) fn lease(&self) -> Duration {

@@ -26,6 +26,7 @@ mod placement;
 pub mod plan;
 mod reload;
 mod shard;
+mod shared_folder;
 mod status;
 mod stop;
 
@@ -57,7 +58,7 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let loaded = reload::load(&config.config_file).await.context("load --config.file")?;
     let placement = reload::load_placement(config.placement_file.as_deref()).await;
     let placement = placement.context("load --placement.config-file")?;
-    let leadership = config.leadership()?;
+    let leadership = config.leadership().await?;
     let metrics = metrics::Metrics::register(&ctx);
     let events = events::Events::default();
     let (reloader, loaded) = reload::start(&config, (loaded, placement), &metrics, &ctx);

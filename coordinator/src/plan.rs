@@ -256,12 +256,20 @@ pub struct History {
     pub empty_since: BTreeMap<ShardId, i64>,
     /// Shards that were drained and have got nothing since: they are filled last.
     pub drained: BTreeSet<ShardId>,
+    /// Since when a group could do without its highest shard, in milliseconds since the epoch.
+    pub spare_since: BTreeMap<u32, i64>,
+    /// Since when a shard of a group stands out, in milliseconds since the epoch.
+    pub uneven_since: BTreeMap<u32, i64>,
+    /// Since when a target without owner has been waiting for room that is being made, by group and target.
+    pub waiting_since: BTreeMap<(u32, u64), i64>,
     /// How many shards a group was given or relieved of, and when that began, in milliseconds since the epoch.
     pub scaled: BTreeMap<u32, (u32, i64)>,
     /// What is left of the moves that may begin, in thousandths, and when it was last topped up.
     budget: Option<(u64, i64)>,
     /// The same, for balance, by group.
     balanced: BTreeMap<u32, (u64, i64)>,
+    /// The same, for parting what other groups have on the same ordinal.
+    parted: BTreeMap<u32, (u64, i64)>,
 }
 
 /// A move under way.
@@ -273,10 +281,12 @@ pub struct Move {
 }
 
 /// How long a target stays put after a failed move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cooldown {
     pub until: i64,
     pub failures: u32,
+    /// Where it went in vain: it goes there again only if it has to.
+    pub ordinals: BTreeSet<u32>,
 }
 
 /// What is to be.
@@ -325,7 +335,7 @@ pub fn plan(seen: &Snapshot, limits: &Limits, history: &History, now: i64) -> Pl
     let mut budget = Budget::refilled(history.budget, limits, now);
     let book = RuleBook::of(seen);
     for group in 0..seen.groups {
-        let copies = Copies::of_others(seen, &plan, group);
+        let copies = Copies::of_others(seen, &plan, group).with_failed(limits, history, group, now);
         group::Planner::new(seen, (limits, &book), history, now, group, &copies)
             .run(&mut budget, &mut plan);
     }

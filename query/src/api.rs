@@ -35,9 +35,11 @@ mod run;
 mod status;
 mod syntax;
 mod targets;
+mod workers;
 
 use params::Params;
 use respond::{ApiError, ErrorKind};
+use workers::Workers;
 
 /// Most bytes of a form.
 const MAX_FORM: usize = 16 << 20;
@@ -69,6 +71,7 @@ pub struct Api {
     coordinators: Arc<[url::Url]>,
     gate: Arc<Semaphore>,
     active: ActiveQueries,
+    workers: Workers,
     metrics: Metrics,
     started: jiff::Timestamp,
     prefix: Arc<str>,
@@ -94,6 +97,7 @@ impl Api {
             coordinators: coordinators.into(),
             gate: Arc::new(Semaphore::new(permits)),
             active: ActiveQueries::default(),
+            workers: Workers::default(),
             metrics,
             started: jiff::Timestamp::now(),
             prefix: route_prefix.into(),

@@ -17,6 +17,7 @@ pub mod fanout;
 mod features;
 pub mod grpc;
 pub mod metrics;
+mod pages;
 mod registers;
 mod serve;
 pub mod source;
@@ -50,6 +51,7 @@ pub struct Running {
 
 /// Starts everything; returns once requests are served. Readiness follows when every endpoint has been asked once.
 pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
+    pages::keep_small();
     for flag in &config.inert_flags {
         tracing::warn!(flag, "flag is accepted but has no effect");
     }

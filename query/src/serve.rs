@@ -38,6 +38,7 @@ pub struct LocalConfig {
 
 /// Opens the blocks and serves them; gives the address.
 pub async fn serve_blocks(config: LocalConfig, ctx: &svc::Context) -> anyhow::Result<SocketAddr> {
+    crate::pages::keep_small();
     let LocalConfig {
         folder,
         http_address,

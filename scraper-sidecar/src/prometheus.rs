@@ -48,6 +48,16 @@ impl CallError {
     pub(crate) fn is_connect(&self) -> bool {
         matches!(self, Self::Send(error) if error.is_connect())
     }
+
+    /// Whether the machine said that nobody listens.
+    pub(crate) fn is_refused(&self) -> bool {
+        let first: &(dyn std::error::Error + 'static) = self;
+        let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+        causes.any(|cause| {
+            let io = cause.downcast_ref::<std::io::Error>();
+            io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+        })
+    }
 }
 
 /// What `/-/ready` says.

@@ -1,7 +1,7 @@
 //! Brings the generated `prometheus.yml` into the running Prometheus: written once, reloaded until it is loaded.
 //!
-//! - Prometheus is asked to reload only when it does not run the file yet. Whether it does is read off its own
-//!   `prometheus_config_last_reload_success_timestamp_seconds`, so neither a restart of this process nor one of
+//! - Prometheus is asked to reload only when it is not known to run the file ([`Evidence`]). What is known is marked
+//!   on the disk, and the mark is taken away before the file changes. So neither a restart of this process nor one of
 //!   Prometheus costs a reload, and a reload that a crash has swallowed is made up for.
 //! - A file that Prometheus rejects is taken off the disk again in favour of the last one that it loaded: Prometheus
 //!   exits when it finds a broken file at its start. The rejected one stays beside it, under its own name, and is tried
@@ -9,10 +9,12 @@
 //! - A file with which Prometheus does not come up is taken off the disk for the same reason, and tried once it is up:
 //!   only then can it say what is wrong.
 
+mod evidence;
+
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,27 +22,32 @@ use svc::backoff::Backoff;
 use svc::chain;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
+use xxhash_rust::xxh64::xxh64;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::files::{Written, write_if_changed};
+use crate::files::write_if_changed;
 use crate::metrics::Metrics;
 use crate::owner::blocking;
-use crate::prometheus::{CallError, OwnMetrics, Prometheus, Readiness, Reload};
+use crate::prometheus::{CallError, Prometheus, Readiness, Reload};
+use evidence::Evidence;
 
 pub(crate) const LAST_GOOD: &str = "prometheus.last-good.yml";
 const REJECTED: &str = "prometheus.rejected.yml";
+const MARK: &str = "prometheus.loaded";
 
 /// After so many failed connections the file itself may be what keeps Prometheus down: some seconds.
 const PATIENT_ATTEMPTS: u32 = 5;
 
-/// The three files, by what they are for, and what stands in for a last good one.
+/// The files, by what they are for, and what stands in for a last good one.
 #[derive(Debug, Clone)]
 struct Paths {
     /// What Prometheus reads.
     output: PathBuf,
     last_good: PathBuf,
     rejected: PathBuf,
+    /// A hash of what Prometheus reads, once it has loaded that.
+    mark: PathBuf,
     /// A configuration that scrapes nothing.
     empty: String,
 }
@@ -51,11 +58,9 @@ pub(crate) struct Rollout {
     prometheus: Prometheus,
     metrics: Metrics,
     wanted: String,
-    /// When `wanted` was in place.
-    written_at: SystemTime,
     phase: Phase,
-    /// Prometheus may have loaded the file by itself in the meantime.
-    check_first: bool,
+    /// Since `wanted` is in place.
+    evidence: Evidence,
     /// `wanted` is not on the disk, but the last good file.
     held_back: bool,
     failed_connections: u32,
@@ -67,14 +72,14 @@ pub(crate) struct Rollout {
 enum Phase {
     Loaded,
     Waiting(Instant),
-    Asking(BoxFuture<'static, Answer>),
+    Asking(BoxFuture<'static, (Answer, Evidence)>),
 }
 
 /// Why the owner has to go on with a roll-out.
 pub(crate) enum Turn {
     /// Time for an attempt.
     Due,
-    Answered(Answer),
+    Answered(Answer, Evidence),
 }
 
 /// What became of an attempt.
@@ -87,7 +92,7 @@ pub(crate) enum Answer {
 /// Why nothing can be said about the configuration.
 pub(crate) struct NotYet {
     reason: String,
-    /// Nobody listens: the process is not there.
+    /// It cannot be connected to: the process is not there, as a rule.
     dead: bool,
 }
 
@@ -116,13 +121,19 @@ impl Rollout {
             output: config.output_file.clone(),
             last_good: config.data_dir.join(LAST_GOOD),
             rejected: config.data_dir.join(REJECTED),
+            mark: config.data_dir.join(MARK),
             empty,
         };
         let (files, text) = (paths.clone(), wanted.clone());
-        let (held_back, written_at) = blocking(move || {
+        let (held_back, loaded) = blocking(move || {
             let held_back = fs::read(&files.rejected).is_ok_and(|held| held == text.as_bytes());
-            let written_at = if held_back { restore(&files)? } else { place(&files, &text)? };
-            Ok((held_back, written_at))
+            if held_back {
+                restore(&files)?;
+            } else {
+                place(&files, &text)?;
+            }
+            let marked = fs::read(&files.mark).is_ok_and(|mark| mark == mark_of(&text).as_bytes());
+            Ok((held_back, marked && !held_back))
         })
         .await?;
         let error = held_back.then(|| "rejected by prometheus before this start".to_owned());
@@ -131,9 +142,8 @@ impl Rollout {
             prometheus,
             metrics,
             wanted,
-            written_at,
-            phase: Phase::Waiting(Instant::now()),
-            check_first: true,
+            phase: if loaded { Phase::Loaded } else { Phase::Waiting(Instant::now()) },
+            evidence: Evidence::default(),
             held_back,
             failed_connections: 0,
             error,
@@ -149,12 +159,12 @@ impl Rollout {
             return Ok(());
         }
         let (files, wanted) = (self.paths.clone(), text.clone());
-        self.written_at = blocking(move || place(&files, &wanted)).await?;
+        blocking(move || place(&files, &wanted)).await?;
         self.wanted = text;
+        self.evidence = Evidence::default();
         self.held_back = false;
         self.failed_connections = 0;
         self.error = None;
-        self.check_first = false;
         self.unreachable.reset();
         self.rejection.reset();
         // An answer on its way would be about the text before.
@@ -175,17 +185,26 @@ impl Rollout {
                 tokio::time::sleep_until(*until).await;
                 Turn::Due
             }
-            Phase::Asking(answer) => Turn::Answered(answer.await),
+            Phase::Asking(answer) => {
+                let (answer, evidence) = answer.await;
+                Turn::Answered(answer, evidence)
+            }
         }
     }
 
     /// Does what [`Self::turn`] has announced. Must not be dropped half-way.
     pub(crate) async fn go_on(&mut self, turn: Turn) -> Result<()> {
-        match turn {
-            Turn::Due => self.ask().await,
-            Turn::Answered(Answer::Loaded) => self.loaded().await,
-            Turn::Answered(Answer::Rejected(reason)) => self.was_rejected(reason).await,
-            Turn::Answered(Answer::NotYet(not_yet)) => self.not_yet(not_yet).await,
+        let answer = match turn {
+            Turn::Due => return self.ask().await,
+            Turn::Answered(answer, evidence) => {
+                self.evidence = evidence;
+                answer
+            }
+        };
+        match answer {
+            Answer::Loaded => self.loaded().await,
+            Answer::Rejected(reason) => self.was_rejected(reason).await,
+            Answer::NotYet(not_yet) => self.not_yet(not_yet).await,
         }
     }
 
@@ -193,19 +212,16 @@ impl Rollout {
         if self.held_back {
             self.phase = Phase::Waiting(Instant::now() + self.unreachable.wait());
             // A text that may be bad is only on the disk while Prometheus lives.
-            if ready(&self.prometheus).await.is_err() {
+            if !matches!(self.prometheus.ready().await, Ok(Readiness::Ready)) {
                 return Ok(());
             }
             let (files, wanted) = (self.paths.clone(), self.wanted.clone());
-            self.written_at = blocking(move || place(&files, &wanted)).await?;
+            blocking(move || place(&files, &wanted)).await?;
+            self.evidence = Evidence::default();
             self.held_back = false;
             self.failed_connections = 0;
         }
-        let attempt = attempt(
-            self.prometheus.clone(),
-            self.metrics.clone(),
-            self.check_first.then_some(self.written_at),
-        );
+        let attempt = attempt(self.prometheus.clone(), self.metrics.clone(), self.evidence);
         self.phase = Phase::Asking(attempt.boxed());
         Ok(())
     }
@@ -219,6 +235,7 @@ impl Rollout {
         let (files, wanted) = (self.paths.clone(), self.wanted.clone());
         blocking(move || {
             write_if_changed(&files.last_good, &wanted)?;
+            write_if_changed(&files.mark, &mark_of(&wanted))?;
             // There is none as a rule.
             drop(fs::remove_file(&files.rejected));
             Ok(())
@@ -237,7 +254,6 @@ impl Rollout {
         }
         self.error = Some(reason);
         self.phase = Phase::Waiting(Instant::now() + self.rejection.wait());
-        self.check_first = false;
         let (files, wanted) = (self.paths.clone(), self.wanted.clone());
         blocking(move || {
             write_if_changed(&files.rejected, &wanted)?;
@@ -253,7 +269,6 @@ impl Rollout {
             warn!(reason, "configuration not loaded yet");
         }
         self.error = Some(format!("not loaded yet: {reason}"));
-        self.check_first = true;
         self.phase = Phase::Waiting(Instant::now() + self.unreachable.wait());
         self.failed_connections += u32::from(dead);
         if self.failed_connections < PATIENT_ATTEMPTS {
@@ -266,39 +281,60 @@ impl Rollout {
     }
 }
 
-/// Writes the output file where it differs. Returns since when it is as it is.
-fn place(files: &Paths, text: &str) -> Result<SystemTime> {
-    match write_if_changed(&files.output, text)? {
-        Written::Changed => Ok(SystemTime::now()),
-        Written::AsBefore => {
-            // The change time is that of the rename; the modification time is a little earlier.
-            let metadata = fs::metadata(&files.output).map_err(Error::read(&files.output))?;
-            let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
-            let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
-            Ok(UNIX_EPOCH + Duration::new(seconds, nanoseconds))
+/// Writes the output file where it differs; nobody is known to have loaded it then.
+fn place(files: &Paths, text: &str) -> Result<()> {
+    if !fs::read(&files.output).is_ok_and(|held| held == text.as_bytes()) {
+        match fs::remove_file(&files.mark) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(Error::write(&files.mark)(cause));
+            }
+            _ => {}
         }
     }
+    write_if_changed(&files.output, text).map(drop)
+}
+
+/// What the mark says of a text.
+fn mark_of(text: &str) -> String {
+    format!("{:016x}\n", xxh64(text.as_bytes(), 0))
 }
 
 /// Puts the last good file back, or one that scrapes nothing if there never was one.
-fn restore(files: &Paths) -> Result<SystemTime> {
+fn restore(files: &Paths) -> Result<()> {
     let good = fs::read_to_string(&files.last_good);
     place(files, good.as_ref().unwrap_or(&files.empty))
 }
 
-/// Makes Prometheus load its file. With a time, it is asked first whether it has loaded the file since then.
-async fn attempt(prometheus: Prometheus, metrics: Metrics, since: Option<SystemTime>) -> Answer {
-    // A reload while the WAL is replayed would hang until its end.
-    if let Err(not_yet) = ready(&prometheus).await {
-        return Answer::NotYet(not_yet);
+/// Makes Prometheus load its file, unless it is known to have done so by itself.
+async fn attempt(
+    prometheus: Prometheus,
+    metrics: Metrics,
+    mut evidence: Evidence,
+) -> (Answer, Evidence) {
+    match look(&prometheus, &mut evidence).await {
+        Err(not_yet) => (Answer::NotYet(not_yet), evidence),
+        Ok(true) => (Answer::Loaded, evidence),
+        Ok(false) => (reload(&prometheus, &metrics).await, evidence),
     }
-    if let Some(since) = since {
-        match prometheus.own_metrics().await {
-            Ok(own) if has_loaded(&own, since) => return Answer::Loaded,
-            Ok(_) => {}
-            Err(error) => return Answer::NotYet(error.into()),
+}
+
+/// Whether Prometheus has loaded its file. An error where it could not do so now.
+async fn look(prometheus: &Prometheus, evidence: &mut Evidence) -> Result<bool, NotYet> {
+    // A reload while the WAL is replayed would hang until its end.
+    match prometheus.ready().await {
+        Ok(Readiness::Ready) => {}
+        Ok(Readiness::Starting) => return Err(NotYet::alive("prometheus is starting")),
+        Err(error) => {
+            if error.is_refused() {
+                evidence.nobody();
+            }
+            return Err(error.into());
         }
     }
+    Ok(evidence.look(&prometheus.own_metrics().await?))
+}
+
+async fn reload(prometheus: &Prometheus, metrics: &Metrics) -> Answer {
     metrics.reloads.inc();
     let reload = prometheus.reload().await;
     if !matches!(reload, Ok(Reload::Loaded)) {
@@ -317,17 +353,4 @@ async fn attempt(prometheus: Prometheus, metrics: Metrics, since: Option<SystemT
         }
         Err(error) => Answer::NotYet(error.into()),
     }
-}
-
-async fn ready(prometheus: &Prometheus) -> Result<(), NotYet> {
-    match prometheus.ready().await {
-        Ok(Readiness::Ready) => Ok(()),
-        Ok(Readiness::Starting) => Err(NotYet::alive("prometheus is starting")),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn has_loaded(own: &OwnMetrics, since: SystemTime) -> bool {
-    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    own.loaded_well == Some(1.0) && own.loaded_seconds.is_some_and(|loaded| loaded >= since)
 }

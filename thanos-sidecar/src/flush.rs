@@ -4,37 +4,38 @@
 //! half block durations, and it no longer grows. So a flush asks for a snapshot (`/api/v1/admin/tsdb/snapshot`), which
 //! has hard links to all blocks and one more block made of the head, and ships that folder like any other.
 //!
-//! The samples of the head would be in the bucket twice if Prometheus went on to write them out as a block itself. A
-//! flush is therefore for shards that scrape nothing any more and do not begin again; one that is withdrawn before its
-//! block is visible leaves nothing behind.
+//! A flush is for shards that scrape nothing any more and do not begin again: it waits until the last stale marker is
+//! in the head ([`quiet`]), and one that is withdrawn before its block is visible leaves nothing behind. Should
+//! Prometheus write the same samples out as a block itself later on, that block is not shipped.
 //!
-//! What was flushed is remembered beside the blocks, so that it counts after a restart, and so that one snapshot is
-//! shipped to its end before another one is made.
+//! What was flushed is remembered beside the blocks ([`record`]), so that it counts after a restart, and so that one
+//! snapshot is shipped to its end before another one is made.
 
 mod api;
+mod quiet;
 mod record;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use block::Shipper;
+use block::shipper::LeftOut;
+use block::{META, Meta, Shipper};
 use model::Labels;
 use svc::backoff::Backoff;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::prometheus::Prometheus;
+use crate::prometheus::answer::HeadSpan;
 use crate::source::Sources;
 pub use api::routes;
-use record::Record;
+use quiet::Watch;
+use record::{Begun, Record};
 
 /// Between two attempts.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// How many scrape intervals a head has to be quiet for: two and a tenth, and what a busy machine is late.
-const QUIET_INTERVALS: f64 = 2.5;
 
 /// Why not everything is in the bucket.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +54,16 @@ pub enum Error {
     },
     #[error("prometheus made snapshot {0:?}, which is not in its folder")]
     NoSnapshot(String),
-    #[error("prometheus still scrapes: its head grew while the snapshot was made")]
-    Growing,
-    #[error(
-        "prometheus may not be done yet: its last sample is {age:?} old, {quiet:?} are waited for"
-    )]
-    Restless { age: Duration, quiet: Duration },
+    #[error("snapshot {0:?} has no block of the head")]
+    NoHead(String),
+    #[error("prometheus still has {0} targets")]
+    Scraping(usize),
+    #[error("prometheus is not done yet: its head grew after {0:?}")]
+    Growing(Duration),
+    #[error("look for a snapshot in the bucket")]
+    Bucket(#[from] objstore::Error),
+    #[error("read a snapshot")]
+    Snapshot(#[from] block::meta::MetaError),
     #[error("{0} blocks are not in the bucket yet")]
     Pending(usize),
 }
@@ -108,7 +113,8 @@ impl Flusher {
         prometheus: Prometheus,
         sources: Sources,
     ) -> Self {
-        let shipper = Shipper::new(options.clone(), bucket.clone(), metrics.clone());
+        let shipper = Shipper::new(options.clone(), bucket.clone(), metrics.clone())
+            .leaving_out(flushed(&options.dir));
         Self { shipper, options, bucket, metrics, prometheus, sources }
     }
 
@@ -125,65 +131,104 @@ impl Flusher {
     async fn flush(&self) -> Result<(), Error> {
         let labels = self.external_labels().await?;
         self.shipper.sync(&labels).await?;
-        if let Some(max_time) = self.prometheus.head_max_time().await? {
-            let record = Record::read(&self.options.dir);
-            if !record.covers(max_time) {
-                self.check_quiet(max_time).await?;
-                let name = self.snapshot(&record, max_time).await?;
-                self.ship_snapshot(&name, &labels).await?;
-                Record::done(max_time).write(&self.options.dir)?;
-                self.remove_snapshot(&name);
-            }
+        if let Some(head) = self.prometheus.head().await?
+            && !self.record().covers(head.max_time)
+        {
+            let name = self.snapshot(head).await?;
+            self.ship_snapshot(&name, &labels).await?;
+            self.settle().await?;
         }
         let shipped = self.shipped().await?;
         if shipped.complete { Ok(()) } else { Err(Error::Pending(shipped.pending_blocks)) }
     }
 
-    /// A series that ends gets a stale marker for the scrape that did not come, a little after the one after that
-    /// would have come (`endOfRunStaleness` of Prometheus' scrape loop). What is shipped before is shipped twice.
-    async fn check_quiet(&self, max_time: i64) -> Result<(), Error> {
-        let quiet = self.prometheus.longest_interval().await?.mul_f64(QUIET_INTERVALS);
-        let age = jiff::Timestamp::now().as_millisecond().saturating_sub(max_time);
-        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
-        if age < quiet { Err(Error::Restless { age, quiet }) } else { Ok(()) }
+    /// Waits until Prometheus has written its last sample; an error when it has not.
+    async fn until_quiet(&self, head: HeadSpan) -> Result<(), Error> {
+        let mut watch = Watch::new(self.prometheus.longest_interval().await?, Instant::now());
+        loop {
+            tokio::time::sleep(watch.step()).await;
+            let targets = self.prometheus.targets("active").await?.data.active_targets;
+            let targets = targets.map_or(0, |targets| targets.len());
+            if targets > 0 {
+                return Err(Error::Scraping(targets));
+            }
+            if self.prometheus.head().await? != Some(head) {
+                return Err(Error::Growing(watch.seen()));
+            }
+            if watch.see(Instant::now()) {
+                return Ok(());
+            }
+        }
     }
 
-    /// A snapshot of a head that ends at `max_time`: the one that was begun with, or a new one.
-    async fn snapshot(&self, record: &Record, max_time: i64) -> Result<String, Error> {
-        match record.snapshot_of(max_time) {
-            Some(name) if self.snapshot_folder(name).is_dir() => return Ok(name.to_owned()),
-            _ => self.discard(),
+    /// A snapshot of this head: the one that was begun with, or a new one.
+    async fn snapshot(&self, head: HeadSpan) -> Result<String, Error> {
+        let mut record = self.record();
+        if let Some(begun) = record.begun() {
+            if begun.is_of(head) && self.snapshot_folder(&begun.snapshot).is_dir() {
+                return Ok(begun.snapshot.clone());
+            }
+            self.settle().await?;
+            record = self.record();
         }
+        self.until_quiet(head).await?;
         let name = self.prometheus.snapshot().await?;
         if !is_plain(&name) || !self.snapshot_folder(&name).is_dir() {
             return Err(Error::NoSnapshot(name));
         }
-        if self.prometheus.head_max_time().await? != Some(max_time) {
+        if self.prometheus.head().await? != Some(head) {
             self.remove_snapshot(&name);
-            return Err(Error::Growing);
+            return Err(Error::Growing(Duration::ZERO));
         }
-        Record::begun(max_time, name.clone()).write(&self.options.dir)?;
+        record.begin(head, name.clone());
+        record.write(&self.options.dir)?;
         Ok(name)
     }
 
     async fn ship_snapshot(&self, name: &str, labels: &Labels) -> Result<(), Error> {
         let dir = self.snapshot_folder(name);
         let options = block::shipper::Options { dir, ..self.options.clone() };
-        let shipper = Shipper::new(options, self.bucket.clone(), self.metrics.clone());
+        let shipper = Shipper::new(options, self.bucket.clone(), self.metrics.clone())
+            .leaving_out(flushed(&self.options.dir));
         let blocks = shipper.sync(labels).await?;
         info!(snapshot = name, blocks, "snapshot of the head shipped");
         Ok(())
     }
 
-    /// Forgets a snapshot that was begun with and not shipped to its end.
-    fn discard(&self) {
-        let record = Record::read(&self.options.dir);
-        if let Some(name) = record.snapshot() {
-            self.remove_snapshot(name);
-            if let Err(cause) = Record::default().write(&self.options.dir) {
-                warn!(error = %svc::chain(&cause), "record of a snapshot not removed");
+    /// Ends with the snapshot that was begun with: its head is remembered if that can be seen in the bucket, and
+    /// forgotten if not.
+    async fn settle(&self) -> Result<(), Error> {
+        let mut record = self.record();
+        let Some(begun) = record.begun().cloned() else { return Ok(()) };
+        match self.head_of(&begun)? {
+            Some(head) if self.bucket.exists(&format!("{}/{META}", head.ulid)).await? => {
+                record.finish(head.stats.num_samples);
+            }
+            _ => record.forget(),
+        }
+        record.write(&self.options.dir)?;
+        self.remove_snapshot(&begun.snapshot);
+        Ok(())
+    }
+
+    /// The block of the head in a snapshot; `None` when the snapshot is gone.
+    fn head_of(&self, begun: &Begun) -> Result<Option<Meta>, Error> {
+        let name = &begun.snapshot;
+        let folder = self.snapshot_folder(name);
+        if !is_plain(name) || !folder.is_dir() {
+            return Ok(None);
+        }
+        let unreadable = |_| Error::NoSnapshot(name.clone());
+        for entry in std::fs::read_dir(&folder).map_err(unreadable)?.flatten() {
+            if block::block_id(&entry.file_name().to_string_lossy()).is_none() {
+                continue;
+            }
+            let meta = Meta::read(&entry.path())?;
+            if begun.is_head(&meta) {
+                return Ok(Some(meta));
             }
         }
+        Err(Error::NoHead(name.clone()))
     }
 
     /// What is left behind costs room only.
@@ -195,6 +240,10 @@ impl Flusher {
         if let Err(error) = std::fs::remove_dir_all(&folder) {
             warn!(folder = %folder.display(), %error, "snapshot not removed");
         }
+    }
+
+    fn record(&self) -> Record {
+        Record::read(&self.options.dir)
     }
 
     fn snapshot_folder(&self, name: &str) -> PathBuf {
@@ -215,8 +264,8 @@ impl Flusher {
     /// What is in the bucket, by the shipper's own books.
     async fn shipped(&self) -> Result<Shipped, Error> {
         let pending_blocks = self.shipper.pending().await?;
-        let head_max_time = self.prometheus.head_max_time().await?;
-        let record = Record::read(&self.options.dir);
+        let head_max_time = self.prometheus.head().await?.map(|head| head.max_time);
+        let record = self.record();
         let head_is_shipped = head_max_time.is_none_or(|max_time| record.covers(max_time));
         Ok(Shipped {
             pending_blocks,
@@ -265,19 +314,37 @@ impl Handle {
             };
             tokio::select! {
                 () = shutdown.triggered() => return Ok(()),
-                () = self.until(false) => {
-                    self.flusher.discard();
-                    self.show(String::new());
-                }
+                () = self.until(false) => match shutdown.until(self.withdraw()).await {
+                    Some(error) => self.show(error),
+                    None => return Ok(()),
+                },
                 () = tokio::time::sleep(wait) => {}
             }
         }
         Ok(())
     }
 
+    /// Ends a flush that is not wanted any more; why not, if it could not be ended.
+    async fn withdraw(&self) -> String {
+        match self.flusher.settle().await {
+            Ok(()) => String::new(),
+            Err(cause) => {
+                let error = svc::chain(&cause);
+                warn!(error, "flush not withdrawn yet");
+                error
+            }
+        }
+    }
+
     fn show(&self, last_error: String) {
         self.shown.send_replace(Shown { flushing: false, last_error });
     }
+}
+
+/// Blocks of what was flushed before.
+pub fn flushed(dir: &Path) -> LeftOut {
+    let dir = dir.to_owned();
+    LeftOut::new(move |block| Record::read(&dir).has(block))
 }
 
 /// Prometheus names snapshots by time and a random number; it is a part of a path here.

@@ -17,7 +17,8 @@ use url::Url;
 
 use crate::error::Error;
 use answer::{
-    Answer, ConfigAnswer, Envelope, MetadataAnswer, SnapshotAnswer, TargetsAnswer, TsdbAnswer,
+    Answer, ConfigAnswer, Envelope, HeadSpan, MetadataAnswer, SnapshotAnswer, TargetsAnswer,
+    TsdbAnswer,
 };
 use auth::Auth;
 use frames::FrameDecoder;
@@ -71,10 +72,18 @@ impl Prometheus {
         answer::external_labels(&config.data.yaml)
     }
 
-    /// The longest time between two scrapes of a job.
+    /// The longest time between two scrapes of a target: of the jobs that it has now, and of all targets that this
+    /// process has scraped, whose loops may not have ended yet.
     pub async fn longest_interval(&self) -> Result<Duration, Error> {
         let config: Answer<ConfigAnswer> = self.get("/api/v1/status/config", &[]).await?;
-        answer::longest_interval(&config.data.yaml)
+        let of_jobs = answer::longest_interval(&config.data.yaml)?;
+        let path = "/metrics";
+        let response = self.send(path, self.client.get(self.url(path))).await?;
+        let page = svc::http::read_body(response, MAX_METRICS_PAGE)
+            .await
+            .map_err(|source| Error::Body { path: path.to_owned(), source })?;
+        let seen = answer::longest_seen_interval(&String::from_utf8_lossy(&page));
+        Ok(seen.map_or(of_jobs, |seen| seen.max(of_jobs)))
     }
 
     /// The flags it was started with.
@@ -100,11 +109,11 @@ impl Prometheus {
         Ok(None)
     }
 
-    /// The youngest sample in the head, in milliseconds; `None` while it has none.
-    pub async fn head_max_time(&self) -> Result<Option<i64>, Error> {
+    /// The samples in the head; `None` while it has none.
+    pub async fn head(&self) -> Result<Option<HeadSpan>, Error> {
         let limit = [("limit", "1".to_owned())];
         let status: Answer<TsdbAnswer> = self.get("/api/v1/status/tsdb", &limit).await?;
-        Ok(status.data.head_stats.max_time())
+        Ok(status.data.head_stats.span())
     }
 
     /// Hard links to all blocks, and a block of the head, in a folder below `snapshots`. Returns its name.

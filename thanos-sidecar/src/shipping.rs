@@ -12,7 +12,7 @@ use svc::backoff::Backoff;
 use tracing::{error, info, warn};
 
 use crate::config::ShippingConfig;
-use crate::flush::Flusher;
+use crate::flush::{self, Flusher};
 use crate::prometheus::Prometheus;
 use crate::source::Sources;
 
@@ -46,7 +46,8 @@ impl Loop {
         let bucket = Bucket::open(&config.bucket, &ctx.metrics)?;
         info!(bucket = bucket.name(), "shipping blocks");
         let metrics = block::shipper::Metrics::register(&ctx.metrics);
-        let shipper = Shipper::new(config.shipper.clone(), bucket.clone(), metrics.clone());
+        let shipper = Shipper::new(config.shipper.clone(), bucket.clone(), metrics.clone())
+            .leaving_out(flush::flushed(&config.shipper.dir));
         Ok(Self { config, shipper, bucket, metrics, prometheus, sources, ctx })
     }
 

@@ -1,6 +1,6 @@
 //! Shards that scrape what they are told to, and the marks that a rule gets for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::plan::{Desired, SERIES_PER_SCRAPE, State};
 
@@ -8,6 +8,12 @@ use super::trace::{INTERVAL, STEP, Trace, mix};
 
 /// How long a new shard takes to come up.
 const STARTUP: i64 = 40;
+
+/// A shard that came up is being filled for so long.
+const FILLING: i64 = 600;
+
+/// Outages with a lower number strike the shard of that ordinal.
+const RANDOM: u64 = 24;
 
 /// A shard that has been away for longer is no use to anybody.
 const LOST: i64 = 120;
@@ -80,6 +86,8 @@ pub(crate) struct Shard {
     pub(crate) born: i64,
     /// Since when it has been away.
     pub(crate) down: Option<i64>,
+    /// When it last came back.
+    back: i64,
     pub(crate) held: Holds,
     /// The last push that it took: older ones are refused.
     pub(crate) taken: Number,
@@ -89,7 +97,14 @@ pub(crate) struct Shard {
 
 impl Shard {
     fn new(born: i64) -> Self {
-        Self { born, down: None, held: Holds::default(), taken: (0, 0), late: None }
+        Self {
+            born,
+            back: born + STARTUP,
+            down: None,
+            held: Holds::default(),
+            taken: (0, 0),
+            late: None,
+        }
     }
 
     /// As the sidecar does: what is newer than what it has is applied in full, anything else refused.
@@ -114,6 +129,11 @@ impl Shard {
     pub(crate) fn is_up(&self, now: i64) -> bool {
         self.down.is_none() && now - self.born >= STARTUP
     }
+
+    /// Whether it has come up so lately that it is still being filled.
+    fn is_young(&self, now: i64) -> bool {
+        now - self.back < FILLING
+    }
 }
 
 /// One replica group's shards.
@@ -123,6 +143,8 @@ pub(crate) struct Fleet {
     /// When each target was last scraped, and whether a shard that holds it has been away since.
     scraped: Vec<(i64, bool)>,
     owner: Vec<usize>,
+    /// Which ordinal an outage has struck, by when it began and its number: it stays with that shard.
+    hit: BTreeMap<(i64, u64), u64>,
     pub(crate) marks: Marks,
 }
 
@@ -136,7 +158,9 @@ pub(crate) struct Marks {
     pub(crate) duplicate: i64,
     pub(crate) moved: u64,
     pub(crate) first_waits: (i64, u64),
+    /// Max/mean each minute: of the shards that are neither being filled nor emptied, and of all that are up.
     pub(crate) imbalance: Vec<f64>,
+    pub(crate) imbalance_of_all: Vec<f64>,
     pub(crate) overload: u64,
     pub(crate) shard_steps: u64,
     pub(crate) bound_steps: u64,
@@ -158,6 +182,7 @@ impl Marks {
         self.first_waits.0 += other.first_waits.0;
         self.first_waits.1 += other.first_waits.1;
         self.imbalance.extend(other.imbalance);
+        self.imbalance_of_all.extend(other.imbalance_of_all);
         self.overload += other.overload;
         self.shard_steps += other.shard_steps;
         self.bound_steps += other.bound_steps;
@@ -175,6 +200,7 @@ impl Fleet {
             shards: vec![Shard::new(-1_000); shards],
             scraped: Vec::new(),
             owner: Vec::new(),
+            hit: BTreeMap::new(),
             marks: Marks::default(),
         }
     }
@@ -188,20 +214,21 @@ impl Fleet {
 
     /// Crashes and returns, as the trace has it.
     pub(crate) fn befall(&mut self, trace: &Trace, salt: u64) {
+        let begun = trace.outages.iter().filter(|outage| outage.from <= trace.now);
+        self.hit.retain(|(from, _), _| trace.outages.iter().any(|outage| outage.from == *from));
         let count = self.shards.len() as u64;
-        let away: BTreeSet<u64> = trace
-            .outages
-            .iter()
-            .filter(|outage| outage.from <= trace.now)
-            .filter(|outage| outage.pick >= 24 || outage.pick < count)
-            .map(
-                |outage| {
-                    if outage.pick < 24 { outage.pick } else { mix(outage.pick ^ salt) % count }
-                },
-            )
-            .collect();
+        for outage in begun.clone() {
+            let struck =
+                if outage.pick < RANDOM { outage.pick } else { mix(outage.pick ^ salt) % count };
+            self.hit.entry((outage.from, outage.pick)).or_insert(struck);
+        }
+        let away: BTreeSet<u64> =
+            begun.filter_map(|outage| self.hit.get(&(outage.from, outage.pick)).copied()).collect();
         for (ordinal, shard) in self.shards.iter_mut().enumerate() {
             let is_away = away.contains(&(ordinal as u64));
+            if !is_away && shard.down.is_some() {
+                shard.back = trace.now;
+            }
             shard.down = if is_away { shard.down.or(Some(trace.now)) } else { None };
         }
     }
@@ -281,21 +308,17 @@ impl Fleet {
         self.shards.iter().map(owned).collect()
     }
 
-    /// Takes the measure of the shards. `idle` is the one that is being emptied. Max/mean is over the shards that are up,
-    /// hold something and are not being emptied, each with what it owns or is about to own.
+    /// Takes the measure of the shards. `idle` is the one that is being emptied.
     pub(crate) fn measure(&mut self, trace: &Trace, capacity: u64, fill: u64, idle: Option<usize>) {
         let loads = self.loads(trace);
         let shards = loads.iter().zip(&self.shards).enumerate();
-        let serving: Vec<u64> = shards
-            .filter(|(ordinal, (load, shard))| {
-                Some(*ordinal) != idle && **load > 0 && shard.is_up(trace.now)
-            })
-            .map(|(_, (load, _))| *load)
+        let serving = shards.filter(|(_, (load, shard))| **load > 0 && shard.is_up(trace.now));
+        // Whether it is being filled or emptied, and what it holds.
+        let serving: Vec<(bool, u64)> = serving
+            .map(|(at, (load, shard))| (Some(at) == idle || shard.is_young(trace.now), *load))
             .collect();
-        let (sum, max) = (serving.iter().sum::<u64>(), serving.iter().max().copied().unwrap_or(0));
-        if sum > 0 {
-            self.marks.imbalance.push(max as f64 * serving.len() as f64 / sum as f64);
-        }
+        self.marks.imbalance_of_all.extend(max_of_mean(serving.iter().map(|(_, load)| *load)));
+        self.marks.imbalance.extend(settled_imbalance(&serving));
         let up = loads.iter().zip(&self.shards).filter(|(_, shard)| shard.is_up(trace.now));
         self.marks.overload += up.filter(|(load, _)| **load > capacity).count() as u64;
         let bound = trace.load().div_ceil(capacity * fill / 100);
@@ -309,4 +332,21 @@ impl Fleet {
             self.marks.beyond_with_all.max(loads.len() as i64 - bound as i64);
         self.marks.too_many += u64::from(beyond > 1);
     }
+}
+
+fn max_of_mean(loads: impl Iterator<Item = u64>) -> Option<f64> {
+    let (mut count, mut sum, mut max) = (0u64, 0, 0);
+    for load in loads {
+        (count, sum, max) = (count + 1, sum + load, max.max(load));
+    }
+    (sum > 0).then(|| max as f64 * count as f64 / sum as f64)
+}
+
+/// Max/mean where a shard that is being filled or emptied counts only once it holds more than the others do on average:
+/// that it holds less is how it is to be.
+fn settled_imbalance(shards: &[(bool, u64)]) -> Option<f64> {
+    let settled = || shards.iter().filter(|(changing, _)| !changing).map(|(_, load)| *load);
+    let (count, sum) = (settled().count() as u64, settled().sum::<u64>());
+    let counts = |changing: bool, load: u64| !changing || load * count > sum;
+    max_of_mean(shards.iter().filter(|(changing, load)| counts(*changing, *load)).map(|(_, l)| *l))
 }

@@ -187,6 +187,7 @@ fn cause(phase: &MovePhase) -> Option<&'static str> {
             WhyMoved::Drain => "drain",
             WhyMoved::Balance { .. } => "balance",
             WhyMoved::Quarantine => "quarantine",
+            WhyMoved::Room { .. } => "room",
             WhyMoved::SameOrdinal => "same ordinal",
             WhyMoved::Pinned { .. } | WhyMoved::Apart { .. } | WhyMoved::Yield { .. } => "rule",
         }),

@@ -12,9 +12,9 @@ pub(crate) fn judge(lives: &[(String, Marks)], added: &[(&str, (f64, f64))]) {
     println!("\nwhat is promised, by the worst of the groups");
     let missed = worst(&|marks| marks.missed as f64);
     say("no scrape missed outside of crashes", format!("{missed}"), missed == 0.0);
-    let p99 = worst(&|marks| imbalance(marks).1);
+    let p99 = worst(&|marks| imbalance(&marks.imbalance).1);
     say("max/mean <= 1.10, 99 % of the time", format!("{p99:.3}"), p99 <= 1.10);
-    let worst_ever = worst(&|marks| imbalance(marks).2);
+    let worst_ever = worst(&|marks| imbalance(&marks.imbalance).2);
     say("the same, always", format!("{worst_ever:.3}"), worst_ever <= 1.10);
     let beyond = worst(&|marks| marks.beyond as f64);
     let part = worst(&|marks| marks.too_many as f64 / marks.imbalance.len().max(1) as f64);
@@ -40,7 +40,7 @@ fn compare(ours: &[&Marks], name: &str, peer: &Marks) {
     type Column<'a> = (&'a str, &'a dyn Fn(&Marks) -> f64);
     let columns: [Column<'_>; 6] = [
         ("scrapes missed", &|marks| marks.missed as f64),
-        ("max/mean", &|marks| imbalance(marks).1),
+        ("max/mean", &|marks| imbalance(&marks.imbalance).1),
         ("shards", &|marks| marks.shard_steps as f64 / marks.imbalance.len().max(1) as f64),
         ("hours beyond capacity", &|marks| marks.overload as f64 / 60.0),
         ("moves", &|marks| marks.moved as f64),

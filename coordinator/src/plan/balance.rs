@@ -11,20 +11,30 @@ use super::shelves::level;
 use super::{Budget, Plan};
 
 /// A shard that holds more than this share of what would be fair gives some away, in percent...
-const BEGIN_AT: u64 = 107;
+const BEGIN_AT: u64 = 105;
 /// ...until it is down to this...
-const GOAL: u64 = 105;
+const GOAL: u64 = 104;
 /// ...and none is filled further than this by it.
-const BRIM: u64 = 102;
+const BRIM: u64 = 101;
 /// Shards that make room for a large target fill others up to this.
 const AROUND: u64 = 105;
 
 /// Of all targets one in so many may be moved by it at once, and again in each third of an hour...
-const ONE_IN: u64 = 200;
+const ONE_IN: u64 = 400;
 /// ...but always a few: a small cluster has to come to rest, too.
 const ALWAYS: u64 = 8;
 
-const PERIOD_MS: u64 = 1_200_000;
+/// A shard stands out for that long before anything is moved: a large target that is away for a moment will be back,
+/// and needs the place that it left.
+const PATIENCE_MS: i64 = 90_000;
+/// What holds more than this share of what would be fair, in percent, is not waited for.
+const AT_ONCE: u64 = 109;
+
+/// What holds less than one in so many parts of its fair share has not lost a large target: it is new, and is filled at
+/// once.
+const NEW: u64 = 3;
+
+const PERIOD_MS: u64 = 1_800_000;
 
 /// Shards that stand out, the fullest first, each with what may leave it: load and target, ascending.
 type Donors = BTreeMap<(Reverse<u64>, usize), Vec<(u64, u64)>>;
@@ -33,15 +43,17 @@ impl Planner<'_> {
     /// Moves load from shards that stand out to the emptiest. Every move makes the fullest of the two less full than it
     /// was, so this comes to rest; between the two bounds nothing moves.
     pub(super) fn balance(&mut self, budget: &mut Budget, plan: &mut Plan) {
-        let mut allowance = Allowance::refilled(self);
+        let mut parted = Allowance::refilled(&self.history.parted, self);
+        self.part(&mut parted, budget, plan);
+        self.thin_out(&mut parted, budget, plan);
+        plan.history.parted.insert(self.group, (parted.thousandths, self.now));
+        let mut balanced = Allowance::refilled(&self.history.balanced, self);
         if self.bins.len() == self.existing && self.is_fine_grained() {
             for pool in self.pools() {
-                self.level_out(pool, &mut allowance, budget, plan);
+                self.level_out(pool, &mut balanced, budget, plan);
             }
         }
-        self.part(&mut allowance, budget, plan);
-        self.thin_out(&mut allowance, budget, plan);
-        plan.history.balanced.insert(self.group, (allowance.thousandths, self.now));
+        plan.history.balanced.insert(self.group, (balanced.thousandths, self.now));
     }
 
     /// Within the shards of a pool; see [`Planner::pool_of`].
@@ -77,6 +89,13 @@ impl Planner<'_> {
             .collect();
         let mut takers: BTreeSet<(u64, usize)> =
             ready.iter().map(|at| (level_of(&self.bins[*at]), *at)).collect();
+        let emptiest = takers.first().map_or(0, |(emptiest, _)| *emptiest);
+        let is_new = emptiest.saturating_mul(NEW) < level(load, capacity);
+        let is_far = |at: &usize| self.bins[*at].committed > share(mean(&self.bins[*at]), AT_ONCE);
+        let urgent = is_new || donors.keys().any(|(_, at)| is_far(at));
+        if donors.is_empty() || !(self.has_lasted(plan) || urgent) {
+            return;
+        }
         // The fullest gives one away, then the one that is the fullest now: few moves help most that way.
         while let Some(((_, from), mut candidates)) = donors.pop_first() {
             let fair = mean(&self.bins[from]);
@@ -101,7 +120,8 @@ impl Planner<'_> {
                 }
                 continue;
             };
-            if budget.is_spent() || !allowance.take() {
+            let nearly_full = share(self.bins[from].capacity, self.limits.relieve_to);
+            if budget.is_spent() || !(allowance.take() || committed > nearly_full) {
                 return;
             }
             let why = WhyMoved::Balance { load: committed, mean: fair };
@@ -111,6 +131,15 @@ impl Planner<'_> {
             let left = level(self.bins[from].committed, self.bins[from].capacity);
             donors.insert((Reverse(left), from), candidates);
         }
+    }
+
+    /// Whether a shard has stood out for long enough.
+    fn has_lasted(&self, plan: &mut Plan) -> bool {
+        let since = self.history.uneven_since.get(&self.group).copied().unwrap_or(self.now);
+        plan.history.uneven_since.insert(self.group, since);
+        let lasted = self.now.saturating_sub(since) >= PATIENCE_MS;
+        plan.busy |= !lasted;
+        lasted
     }
 
     /// Of what may leave a bin the smallest that takes its excess off it, else the largest that fits into the deficit of
@@ -178,10 +207,10 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    fn refilled(planner: &Planner<'_>) -> Self {
+    fn refilled(before: &BTreeMap<u32, (u64, i64)>, planner: &Planner<'_>) -> Self {
         let (targets, _) = planner.total;
         let full = (targets / ONE_IN).max(ALWAYS) * 1_000;
-        let left = planner.history.balanced.get(&planner.group).copied();
+        let left = before.get(&planner.group).copied();
         let thousandths = left.map_or(full, |(left, at)| {
             let elapsed = u64::try_from(planner.now.saturating_sub(at)).unwrap_or(0);
             let gained = u128::from(full) * u128::from(elapsed) / u128::from(PERIOD_MS);

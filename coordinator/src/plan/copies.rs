@@ -5,9 +5,10 @@ use super::balance::Allowance;
 use super::decision::WhyMoved;
 use super::group::{Planner, Wanted};
 use super::shelves::Reach;
-use super::{Budget, Plan, ShardId, Snapshot, State};
+use super::{Budget, History, Limits, Plan, ShardId, Snapshot, State};
 
-/// Where the other groups have each target: target and ordinal, ascending.
+/// Where a target is not to come if it can be helped: where the other groups have it, and where its moves have failed.
+/// Target and ordinal, ascending.
 #[derive(Debug, Default)]
 pub(super) struct Copies(Vec<(u64, u32)>);
 
@@ -32,7 +33,28 @@ impl Copies {
         Self(places)
     }
 
-    /// Where the others have a target.
+    /// And where the group's own moves have failed lately.
+    pub(super) fn with_failed(
+        mut self,
+        limits: &Limits,
+        history: &History,
+        group: u32,
+        now: i64,
+    ) -> Self {
+        let failed = history.cooldowns.range((group, 0)..=(group, u64::MAX));
+        let remembered = failed.filter(|(_, cooldown)| !cooldown.is_forgotten(limits, now));
+        let before = self.0.len();
+        for ((_, target), cooldown) in remembered {
+            self.0.extend(cooldown.ordinals.iter().map(|ordinal| (*target, *ordinal)));
+        }
+        if self.0.len() > before {
+            self.0.sort_unstable();
+            self.0.dedup();
+        }
+        self
+    }
+
+    /// Where the others have a target, or it went in vain.
     pub(super) fn of(&self, target: u64) -> &[(u64, u32)] {
         let from = self.0.partition_point(|(other, _)| *other < target);
         let rest = self.0.get(from..).unwrap_or_default();
@@ -71,9 +93,7 @@ impl Planner<'_> {
         let mut shelves = self.shelves(self.limits.relieve_to);
         for wanted in together {
             let Wanted { target, load, from, .. } = wanted;
-            let to = shelves.choose(self.wish(target, load, Some(from), Reach::Ready));
-            let apart = |to: &usize| self.is_apart(self.tag(target), *to);
-            let to = to.filter(|to| !self.has_copy_at(target, *to)).filter(apart);
+            let to = shelves.choose_apart(self.wish(target, load, Some(from), Reach::Ready));
             let Some(to) = to else { continue };
             if budget.is_spent() || !allowance.take() {
                 return;

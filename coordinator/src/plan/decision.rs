@@ -16,6 +16,8 @@ pub enum Reason {
     AwaitingShard { shard: ShardId, load: u64 },
     /// It has a place on a shard that does not answer yet.
     AwaitingAgent { shard: ShardId, load: u64 },
+    /// Others leave a shard to make room for it.
+    AwaitingRoom { shard: ShardId, load: u64 },
     /// Its owner is lost and there is no place for it (or the rate of evacuations is reached).
     OwnerLost { shard: ShardId, load: u64 },
     /// Nothing has room and no shard can be added.
@@ -39,6 +41,7 @@ impl Reason {
             Self::AwaitingReport { .. } => "awaiting_report",
             Self::AwaitingShard { .. } => "awaiting_shard",
             Self::AwaitingAgent { .. } => "awaiting_agent",
+            Self::AwaitingRoom { .. } => "awaiting_room",
             Self::OwnerLost { .. } => "owner_lost",
             Self::NoRoom { .. } => "no_room",
             Self::Oversize { .. } => "oversize",
@@ -49,11 +52,12 @@ impl Reason {
     }
 
     /// All labels, so that a metric shows zeros, too.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 11] = [
         "sizing",
         "awaiting_report",
         "awaiting_shard",
         "awaiting_agent",
+        "awaiting_room",
         "owner_lost",
         "no_room",
         "oversize",
@@ -79,6 +83,9 @@ impl fmt::Display for Reason {
             }
             Self::AwaitingAgent { shard, load } => {
                 write!(f, "shard {shard}, which has room for its {load} series, is not reachable")
+            }
+            Self::AwaitingRoom { shard, load } => {
+                write!(f, "shard {shard} is making room for its {load} series")
             }
             Self::OwnerLost { shard, load } => {
                 write!(
@@ -121,6 +128,8 @@ pub enum WhyMoved {
     Overload { load: u64, capacity: u64 },
     /// The shard is being emptied so that it can be removed.
     Drain,
+    /// A large target has no owner, and fits nowhere as it is.
+    Room { load: u64 },
     /// The shard is fuller than the others.
     Balance { load: u64, mean: u64 },
     /// The shard's Prometheus crashes again and again.
@@ -142,6 +151,9 @@ impl fmt::Display for WhyMoved {
                 write!(f, "the shard holds {load} series, {capacity} at most are allowed")
             }
             Self::Drain => write!(f, "the shard is being drained"),
+            Self::Room { load } => {
+                write!(f, "a target of {load} series without owner needs its room")
+            }
             Self::Quarantine => write!(f, "the shard is in quarantine"),
             Self::SameOrdinal => write!(f, "another group has it on the same ordinal"),
             Self::Pinned { rule } => write!(f, "placement rule {rule} has it on other shards"),

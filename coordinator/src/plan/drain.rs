@@ -5,12 +5,19 @@ use std::cmp::Reverse;
 use super::bins::{Bin, Status, share};
 use super::decision::{Decision, WhyMoved};
 use super::group::{Planner, Wanted};
-use super::shelves::{Reach, Shelves};
+use super::shelves::{Reach, Shelves, level};
 use super::{Budget, Plan, State};
 
 /// Of fine-grained targets the others have to have room for this much more than what the shard holds, in percent of its
 /// capacity, before it is drained: loads that go up and down a little do not open and empty shards all the time.
 const SPARE: u64 = 10;
+
+/// Others have to have had room for that long before the drain of a shard of fine-grained targets begins: a large one
+/// that is away for a moment will be back.
+const PATIENCE_MS: i64 = 180_000;
+
+/// Room for a large one is made so that its new shard has no more than this share of what will be fair, in percent.
+const EVEN: u64 = 105;
 
 /// For so many large targets room is made at the same time.
 const ROOMS: usize = 4;
@@ -44,13 +51,18 @@ impl Planner<'_> {
             self.stop_drain(from, plan);
             return;
         };
+        plan.busy = true;
         if !was_draining {
+            let since = self.history.spare_since.get(&self.group).copied().unwrap_or(self.now);
+            if self.is_fine_grained() && self.now.saturating_sub(since) < PATIENCE_MS {
+                plan.history.spare_since.insert(self.group, since);
+                return;
+            }
             let (shard, load) = (self.bins[from].id, self.bins[from].committed);
             let room = self.bins[..from].iter().map(Bin::free).sum();
             plan.decisions.push(Decision::DrainBegun { shard, load, room });
             self.bins[from].draining = true;
         }
-        plan.busy = true;
         for wanted in places {
             if self.is_movable(wanted.target) {
                 self.begin_move(wanted, WhyMoved::Drain, budget, plan);
@@ -72,6 +84,15 @@ impl Planner<'_> {
         load.saturating_add(spare) <= room
     }
 
+    /// How full a bin below may be once everything is there, in percent, without standing out.
+    fn even_below(&self, from: usize) -> u64 {
+        let pool = self.bins[..=from].iter().filter(|bin| bin.owner == self.bins[from].owner);
+        let load = pool.clone().map(|bin| bin.committed).sum();
+        let below = pool.filter(|bin| bin.id != self.bins[from].id);
+        let capacity = below.map(|bin| bin.capacity).sum();
+        level(load, capacity) * EVEN / 1_000_000
+    }
+
     /// A place below for everything that a bin owns, or what has to make room there first; `None` when something can
     /// have neither. Of fine-grained targets a single bin may take more than all of them on average: it is they that
     /// are to stay below the band.
@@ -82,6 +103,7 @@ impl Planner<'_> {
         let mut leaving: Vec<(u64, u64)> = owned.map(|slot| (slot.load, slot.target)).collect();
         leaving.sort_unstable_by_key(|(load, target)| (Reverse(*load), *target));
         let mut shelves = Shelves::new(&self.bins[..from], percent, percent * 10_000);
+        let goal = if fine { self.even_below(from).min(percent) } else { percent };
         let mut places = Vec::with_capacity(leaving.len());
         let mut rooms = Vec::new();
         for (load, target) in leaving {
@@ -95,7 +117,7 @@ impl Planner<'_> {
             }
             let tag = self.tag(target);
             let open = |at: usize| at < from && !rooms.contains(&at) && self.may_take(tag, at);
-            let room = self.make_room(load, percent, &mut shelves, open)?;
+            let room = self.make_room(load, goal, &mut shelves, open)?;
             // Nothing else comes there meanwhile.
             shelves.close(room.at);
             rooms.push(room.at);

@@ -39,6 +39,8 @@ pub(super) struct Planner<'a> {
     pub(super) unowned: Vec<(u64, u64)>,
     /// Targets whose only owner is lost, with their load and its bin.
     pub(super) stranded: Vec<(u64, u64, usize)>,
+    /// Bins where room is made for a target without owner.
+    pub(super) awaited: Vec<usize>,
     /// Targets whose move this plan rolls back.
     pub(super) failed: BTreeSet<u64>,
     /// Where it has what placement rules are about.
@@ -90,6 +92,7 @@ impl<'a> Planner<'a> {
             kept: Vec::new(),
             unowned: Vec::new(),
             stranded: Vec::new(),
+            awaited: Vec::new(),
             failed: BTreeSet::new(),
             ruled: Ruled::default(),
             need: (0, 0),
@@ -112,7 +115,7 @@ impl<'a> Planner<'a> {
             plan.busy = true;
         } else {
             self.grow(plan);
-            self.place_unowned(plan);
+            self.place_unowned(budget, plan);
             self.evacuate(budget, plan);
             self.spread(budget, plan);
             self.obey(budget, plan);
@@ -140,7 +143,7 @@ impl<'a> Planner<'a> {
             return;
         }
         // Shards that are for a rule's targets alone grow with these.
-        let load = self.total.1.saturating_sub(self.ruled.apart);
+        let load = self.common_load();
         let usable = self.bins.iter().filter(|bin| bin.is_usable() && bin.owner == 0);
         let capacity: u64 = usable.map(|bin| bin.capacity).sum();
         if load <= share(capacity, self.limits.relieve_to) {
@@ -162,7 +165,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Gives targets without owner a place: the largest first.
-    fn place_unowned(&mut self, plan: &mut Plan) {
+    fn place_unowned(&mut self, budget: &mut Budget, plan: &mut Plan) {
         let mut unowned = std::mem::take(&mut self.unowned);
         if unowned.is_empty() {
             return;
@@ -174,6 +177,10 @@ impl<'a> Planner<'a> {
         unowned.sort_unstable_by_key(|(target, load)| order(*target, *load));
         let mut shelves = self.shelves(100);
         for (target, load) in unowned {
+            if let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan) {
+                self.refuse(plan, target, Reason::AwaitingRoom { shard, load });
+                continue;
+            }
             let Some(index) = self.find_or_open(&mut shelves, target, load, None) else {
                 self.refuse(plan, target, self.no_place(target, load));
                 self.press(target, load);

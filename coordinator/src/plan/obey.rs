@@ -216,9 +216,8 @@ impl Planner<'_> {
         for wanted in surplus {
             let Wanted { target, load, from, .. } = wanted;
             let tag = self.tag(target);
-            let to = shelves.choose(self.wish(target, load, Some(from), Reach::Ready));
-            let better = |to: &usize| self.is_apart(tag, *to) && !self.has_copy_at(target, *to);
-            let Some(to) = to.filter(better) else { continue };
+            let to = shelves.choose_apart(self.wish(target, load, Some(from), Reach::Ready));
+            let Some(to) = to else { continue };
             if budget.is_spent() || !allowance.take() {
                 return;
             }

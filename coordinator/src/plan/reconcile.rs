@@ -5,7 +5,8 @@ use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::group::Planner;
 use super::lifecycle::CutOff;
 use super::{
-    Condition, Cooldown, Holding, Move, Plan, SERIES_PER_SCRAPE, Size, State, Tag, TargetView,
+    Condition, Cooldown, Holding, Limits, Move, Plan, SERIES_PER_SCRAPE, Size, State, Tag,
+    TargetView,
 };
 
 /// A target on a shard, as reported.
@@ -100,7 +101,9 @@ impl Planner<'_> {
         let owner = holders.iter().filter(alive).filter(|h| !is_joining(h)).min_by_key(|holder| {
             let bin = &self.bins[holder.bin];
             let active = holder.holding.state == State::Active;
-            (bin.status, !active, !self.has_proved(holder), bin.id)
+            // A shard that was away and returns has what it had: all is as full again as it was before.
+            let longest = std::cmp::Reverse(holder.holding.scrapes);
+            (bin.status, !active, !self.has_proved(holder), longest, bin.id)
         });
         let joiner = holders.iter().filter(alive).filter(|h| is_joining(h)).min_by_key(|holder| {
             let bin = &self.bins[holder.bin];
@@ -222,10 +225,14 @@ impl Planner<'_> {
         plan: &mut Plan,
     ) {
         let key = (self.group, target);
-        let failures = self.history.cooldowns.get(&key).map_or(0, |cooldown| cooldown.failures);
+        let before = self.history.cooldowns.get(&key);
+        let failures = before.map_or(0, |cooldown| cooldown.failures);
+        let mut ordinals = before.map(|cooldown| cooldown.ordinals.clone()).unwrap_or_default();
+        ordinals.insert(begun.to.ordinal);
         let until =
-            self.now.saturating_add(self.cooldown_ms().saturating_mul(1 << failures.min(6)));
-        plan.history.cooldowns.insert(key, Cooldown { until, failures: failures + 1 });
+            self.now.saturating_add(cooldown_ms(self.limits).saturating_mul(1 << failures.min(6)));
+        let cooldown = Cooldown { until, failures: failures + 1, ordinals };
+        plan.history.cooldowns.insert(key, cooldown);
         self.failed.insert(target);
         let group = self.group;
         let Move { from, to, since } = begun;
@@ -233,21 +240,16 @@ impl Planner<'_> {
         plan.moves.push(MoveReport { group, target, from, to, load, phase });
     }
 
-    fn cooldown_ms(&self) -> i64 {
-        i64::try_from(self.limits.life.cooldown.as_millis()).unwrap_or(i64::MAX)
-    }
-
     /// Cooldowns that still count (or whose number of failures does), for targets that still exist.
     pub(super) fn keep_cooldowns(&self, plan: &mut Plan) {
         for (key, cooldown) in &self.history.cooldowns {
-            let forgotten =
-                cooldown.until.saturating_add(10 * self.cooldown_ms().min(DAY_MS)) < self.now;
+            let forgotten = cooldown.is_forgotten(self.limits, self.now);
             let (group, target) = key;
             let is_known = self.seen.targets.binary_search_by_key(target, |seen| seen.id).is_ok()
                 || self.kept.binary_search(target).is_ok();
             let mine = *group == self.group && is_known;
             if mine && !forgotten {
-                plan.history.cooldowns.entry(*key).or_insert(*cooldown);
+                plan.history.cooldowns.entry(*key).or_insert_with(|| cooldown.clone());
             }
         }
     }
@@ -256,6 +258,17 @@ impl Planner<'_> {
     pub(super) fn is_reachable(condition: Condition) -> bool {
         !matches!(condition, Condition::Unreachable { .. } | Condition::AgentDown { .. })
     }
+}
+
+impl Cooldown {
+    /// Whether it is so long over that the next failure would be the first one again.
+    pub(super) fn is_forgotten(&self, limits: &Limits, now: i64) -> bool {
+        self.until.saturating_add(10 * cooldown_ms(limits).min(DAY_MS)) < now
+    }
+}
+
+fn cooldown_ms(limits: &Limits) -> i64 {
+    i64::try_from(limits.life.cooldown.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn is_joining(holder: &Holder<'_>) -> bool {

@@ -221,6 +221,11 @@ impl Planner<'_> {
         self.share_out();
     }
 
+    /// Load of what has no shards to itself.
+    pub(super) fn common_load(&self) -> u64 {
+        self.total.1.saturating_sub(self.ruled.apart)
+    }
+
     /// What a fair share of each family is.
     fn share_out(&mut self) {
         if !self.book.has_spread() {

@@ -97,6 +97,28 @@ pub(super) struct Wish<'a> {
     pub(super) planner: &'a Planner<'a>,
 }
 
+impl Wish<'_> {
+    fn is_apart_at(&self, index: usize) -> bool {
+        let ordinal = u32::try_from(index).unwrap_or(u32::MAX);
+        Some(index) != self.not && self.copies.iter().all(|(_, copy)| *copy != ordinal)
+    }
+
+    /// Whether placement rules let it be there.
+    fn is_lawful_at(&self, index: usize) -> bool {
+        self.planner.may_take(self.tag, index)
+    }
+
+    /// Whether the bin has not its share of its family yet.
+    fn is_alone_at(&self, index: usize) -> bool {
+        self.planner.is_apart(self.tag, index)
+    }
+}
+
+/// Bins that are not needed otherwise stay empty, and nobody waits for one that is not there, for the sake of parting.
+fn is_fresh((draining, status): &Class) -> bool {
+    !draining && matches!(status, Status::Ready | Status::Wanted)
+}
+
 impl Shelves {
     pub(super) fn new(bins: &[Bin], percent: u64, comfortable: u64) -> Self {
         let mut shelves = Self {
@@ -139,6 +161,13 @@ impl Shelves {
         self.set(index, new);
     }
 
+    /// Gives back what [`Shelves::reserve`] kept.
+    pub(super) fn release(&mut self, index: usize, load: u64) {
+        let key = self.bins.get(index).copied().flatten();
+        let new = key.map(|key| Key { room: key.room + load, used: key.used - load, ..key });
+        self.set(index, new);
+    }
+
     fn set(&mut self, index: usize, new: Option<Key>) {
         let Some(place) = self.bins.get_mut(index) else { return };
         let old = std::mem::replace(place, new);
@@ -166,26 +195,58 @@ impl Shelves {
     /// that have their share of its family. Ordinals where other groups have it come last, but nothing is
     /// waited for, and no draining stopped, for their sake.
     pub(super) fn choose(&self, wish: Wish<'_>) -> Option<usize> {
-        let Wish { tag, planner, .. } = wish;
-        let here = |index: &usize| Some(*index) != wish.not && planner.may_take(tag, *index);
-        let elsewhere = |index: &usize| {
-            let ordinal = u32::try_from(*index).unwrap_or(u32::MAX);
-            here(index) && wish.copies.iter().all(|(_, copy)| *copy != ordinal)
-        };
-        let fresh = |(draining, status): &Class| {
-            !draining && matches!(status, Status::Ready | Status::Wanted)
-        };
-        let alone = |index: &usize| planner.is_apart(tag, *index);
-        let of_family = tag.family != 0;
-        let best = of_family
-            .then(|| self.choose_of(wish, fresh, |index| alone(index) && elsewhere(index)))
-            .flatten();
-        let apart = || (!wish.copies.is_empty()).then(|| self.choose_of(wish, fresh, elsewhere));
-        let single =
-            || of_family.then(|| self.choose_of(wish, fresh, |index| alone(index) && here(index)));
-        best.or_else(|| apart().flatten())
-            .or_else(|| single().flatten())
-            .or_else(|| self.choose_of(wish, |_| true, here))
+        if wish.tag.family > 0 {
+            let alone = |index: &usize| wish.is_lawful_at(*index) && wish.is_alone_at(*index);
+            let chosen = self.choose_within(wish, is_fresh, alone);
+            if chosen.is_some() {
+                return chosen;
+            }
+        }
+        self.choose_within(wish, |_| true, |index| wish.is_lawful_at(*index))
+    }
+
+    fn choose_within(
+        &self,
+        wish: Wish<'_>,
+        of: impl Fn(&Class) -> bool,
+        allowed: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        let here = |index: &usize| Some(*index) != wish.not && allowed(index);
+        if wish.copies.is_empty() {
+            return self.choose_of(wish, of, here);
+        }
+        // A shard that would stand out is not worth it: the two are parted once there is room.
+        let elsewhere = |index: &usize| wish.is_apart_at(*index) && allowed(index);
+        let apart = self.emptiest_of(wish, is_fresh, elsewhere);
+        let level = apart.or_else(|| self.emptiest_of(wish, is_fresh, here));
+        let fitting = level.or_else(|| self.choose_of(wish, is_fresh, elsewhere));
+        fitting.or_else(|| self.choose_of(wish, of, here))
+    }
+
+    /// The best bin on whose ordinal no other group has it, and that has not its share of its family.
+    pub(super) fn choose_apart(&self, wish: Wish<'_>) -> Option<usize> {
+        let apart = |index: usize| wish.is_apart_at(index) && wish.is_alone_at(index);
+        self.choose_of(wish, is_fresh, |index| apart(*index) && wish.is_lawful_at(*index))
+    }
+
+    /// Where loads are spread: the emptiest bin, unless a load would make it too full.
+    fn emptiest_of(
+        &self,
+        wish: Wish<'_>,
+        of: impl Fn(&Class) -> bool,
+        allowed: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        if wish.fit != Fit::Spread {
+            return None;
+        }
+        let classes = CLASSES.iter().filter(|class| wish.reach.allows(**class)).filter(|c| of(c));
+        let emptiest = classes.into_iter().find_map(|class| {
+            let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
+            let open = self.by_level.range(from).filter(|(_, _, index)| allowed(index));
+            let mut first = open.take(LOOKED_AT);
+            first.find(|(_, _, index)| self.is_comfortable(*index, wish.load))
+        });
+        emptiest.map(|(_, _, index)| *index)
     }
 
     fn choose_of(
@@ -196,16 +257,8 @@ impl Shelves {
     ) -> Option<usize> {
         let classes =
             || CLASSES.iter().filter(|class| wish.reach.allows(**class)).filter(|class| of(class));
-        if wish.fit == Fit::Spread {
-            let emptiest = classes().find_map(|class| {
-                let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
-                let open = self.by_level.range(from).filter(|(_, _, index)| allowed(index));
-                let mut first = open.take(LOOKED_AT);
-                first.find(|(_, _, index)| self.is_comfortable(*index, wish.load))
-            });
-            if let Some((_, _, index)) = emptiest {
-                return Some(*index);
-            }
+        if let Some(index) = self.emptiest_of(wish, &of, &allowed) {
+            return Some(index);
         }
         let fullest = classes().find_map(|class| {
             let mut fitting =

@@ -65,6 +65,7 @@ pub(super) async fn start(
     } else {
         ctx.tasks.spawn("local shards", async move {
             if !standby.wait(&shutdown).await {
+                standby.end().await;
                 return Ok(());
             }
             standby.take_over(&shutdown).await?.run(wishes, shutdown).await
@@ -113,13 +114,21 @@ impl Local {
                 shutdown.sleep(Duration::from_secs(1)).await;
             }
         }
+        self.end().await;
+        Ok(())
+    }
+
+    /// Whoever is the last one to go stops the shards, unless they are to stay: another one takes them over as they run.
+    async fn end(self) {
         if self.config.keep_shards {
             self.supervisor.release();
             info!("shards are left running");
+        } else if self.leadership.folder().leave().is_none() {
+            self.supervisor.release();
+            info!("shards are left running: another coordinator takes them over");
         } else {
             self.supervisor.stop_all().await;
         }
-        Ok(())
     }
 
     async fn turn(&mut self, wanted: Option<&Wanted>) -> Result<(), Error> {

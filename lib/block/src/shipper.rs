@@ -11,7 +11,9 @@ mod overlap;
 mod stage;
 mod state;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -100,18 +102,43 @@ pub enum Error {
     Task(#[from] tokio::task::JoinError),
 }
 
+/// Blocks that are not to be shipped, as their samples are in the bucket otherwise. Cloneable.
+#[derive(Clone)]
+pub struct LeftOut(Arc<dyn Fn(&Meta) -> bool + Send + Sync>);
+
+impl LeftOut {
+    /// Asked once for each block that is to be shipped.
+    pub fn new(is_left_out: impl Fn(&Meta) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_left_out))
+    }
+}
+
+impl fmt::Debug for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeftOut")
+    }
+}
+
 /// Ships one TSDB's blocks to one bucket.
 #[derive(Debug)]
 pub struct Shipper {
     options: Options,
     bucket: Bucket,
     metrics: Metrics,
+    left_out: Option<LeftOut>,
 }
 
 impl Shipper {
     /// A shipper; nothing is done yet.
     pub fn new(options: Options, bucket: Bucket, metrics: Metrics) -> Self {
-        Self { options, bucket, metrics }
+        Self { options, bucket, metrics, left_out: None }
+    }
+
+    /// The same, without some blocks: they count as shipped.
+    #[must_use]
+    pub fn leaving_out(mut self, left_out: LeftOut) -> Self {
+        self.left_out = Some(left_out);
+        self
     }
 
     /// One pass: ships what has to be shipped, and returns how many blocks that were. An error says what was not
@@ -194,6 +221,10 @@ impl Shipper {
         }
         let failed = |source| Error::Bucket { block, source };
         if self.bucket.exists(&format!("{block}/{META}")).await.map_err(failed)? {
+            return Ok(Outcome::Done);
+        }
+        if self.left_out.as_ref().is_some_and(|LeftOut(is_left_out)| is_left_out(meta)) {
+            info!(%block, "block is not uploaded: its samples are in the bucket");
             return Ok(Outcome::Done);
         }
         if compacted && !self.options.allow_out_of_order_uploads {

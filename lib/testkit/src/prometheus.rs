@@ -197,12 +197,29 @@ impl Prometheus {
 
     /// SIGTERM, and waits for the end: the head is left in the WAL.
     pub async fn stop(&mut self) {
-        let Some(child) = &self.child else { return };
-        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        // An error says that it has ended by itself.
-        let _ended = kill_process(id, Signal::TERM);
+        if self.child.is_none() {
+            return;
+        }
+        self.signal(Signal::TERM);
         eventually(PATIENCE, "prometheus ends after SIGTERM", async || self.exit_status()).await;
         self.child = None;
+    }
+
+    /// SIGSTOP: it answers nothing and does nothing until [`Self::go_on`].
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it was started");
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        // An error says that it has ended by itself.
+        let _ended = kill_process(id, signal);
     }
 
     /// SIGKILL, and waits for the end.

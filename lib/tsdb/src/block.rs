@@ -17,6 +17,7 @@ use model::{Labels, Matcher};
 use crate::index::{ChunkMeta, Index};
 use crate::{FileSource, FormatError, ReadAt};
 
+use self::matching::Ids;
 use self::segment::{FailedChunk, Segments};
 use self::tombstones::Tombstones;
 
@@ -28,7 +29,7 @@ pub use tombstones::Interval;
 pub use writer::{BlockWriteError, BlockWriter};
 
 /// Files up to this size are held in memory; larger ones are read where they are needed.
-const IN_MEMORY_BYTES: u64 = 64 << 20;
+const IN_MEMORY_BYTES: u64 = 8 << 20;
 
 /// A file of a block that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -90,9 +91,9 @@ impl Block {
         min_time: i64,
         max_time: i64,
     ) -> Result<Select, BlockError> {
-        let ids = matching_series(&self.index, matchers).map_err(|e| self.index_error(e))?;
+        let ids = Ids::matching(&self.index, matchers).map_err(|e| self.index_error(e))?;
         let block = Arc::clone(self);
-        Ok(Select { block, ids: ids.into_iter(), min_time, max_time, last: None })
+        Ok(Select { block, ids, min_time, max_time, last: None })
     }
 
     /// A chunk, after its checksum was compared.
@@ -141,13 +142,27 @@ pub struct BlockSeries {
 #[derive(Debug)]
 pub struct Select {
     block: Arc<Block>,
-    ids: std::vec::IntoIter<u32>,
+    ids: Ids,
     min_time: i64,
     max_time: i64,
     last: Option<Labels>,
 }
 
 impl Select {
+    /// The next series that has something in the time range.
+    fn find(&mut self) -> Result<Option<BlockSeries>, BlockError> {
+        loop {
+            let id = match self.ids.next(&self.block.index) {
+                Ok(Some(id)) => id,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(self.block.index_error(error)),
+            };
+            if let Some(series) = self.series(id)? {
+                return Ok(Some(series));
+            }
+        }
+    }
+
     fn series(&mut self, id: u32) -> Result<Option<BlockSeries>, BlockError> {
         let entry = self.block.index.series(id).map_err(|e| self.block.index_error(e))?;
         if self.last.as_ref().is_some_and(|last| *last >= entry.labels) {
@@ -172,16 +187,10 @@ impl Iterator for Select {
     type Item = Result<BlockSeries, BlockError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let id = self.ids.next()?;
-            match self.series(id) {
-                Ok(None) => {}
-                Ok(Some(series)) => return Some(Ok(series)),
-                Err(error) => {
-                    self.ids = Vec::new().into_iter();
-                    return Some(Err(error));
-                }
-            }
+        let found = self.find();
+        if found.is_err() {
+            self.ids = Ids::none();
         }
+        found.transpose()
     }
 }

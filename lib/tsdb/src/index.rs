@@ -7,6 +7,7 @@ mod offsets;
 pub mod postings;
 mod section;
 mod series;
+mod stored;
 mod symbols;
 mod writer;
 
@@ -20,6 +21,7 @@ use self::section::{Toc, checked_section};
 use self::symbols::Symbols;
 
 pub use series::{ChunkMeta, SeriesEntry};
+pub(crate) use stored::StoredPostings;
 pub(crate) use writer::put_uvarint;
 pub use writer::{IndexWriter, WriteError};
 
@@ -111,6 +113,21 @@ impl Index {
             }
         }
         Ok(postings::union(lists))
+    }
+
+    /// Like [`Index::postings`], to be read piece by piece; `None` when there is no such value.
+    pub(crate) fn stored_postings(
+        &self,
+        name: &str,
+        value: &str,
+    ) -> Result<Option<StoredPostings>, FormatError> {
+        let offset = self.table.find(name, value);
+        offset.map(|offset| StoredPostings::open(&*self.source, offset)).transpose()
+    }
+
+    /// The next id of such a list.
+    pub(crate) fn next_of(&self, list: &mut StoredPostings) -> Result<Option<u32>, FormatError> {
+        list.next(&*self.source)
     }
 
     fn postings_at(&self, offset: u64) -> Result<Vec<u32>, FormatError> {

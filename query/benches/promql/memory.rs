@@ -10,12 +10,14 @@ const COUNTS: [usize; 3] = [1_000, 10_000, 100_000];
 const QUERY: &str = "sum by (zone) (load_total)";
 
 /// Calls before the peak is read.
-const CALLS: usize = 3;
+const CALLS: usize = 10;
 
 /// Peak memory above idle of a sum over more and more series, each in a process of its own.
 pub async fn compare(folder: &Path) {
-    println!("{QUERY}, 24 h at 5 m step: peak RSS above idle, MB");
-    println!("{:>8} {:>8} {:>10}", "series", "shoal", "Prometheus");
+    println!(
+        "{QUERY}, 24 h at 5 m step: RSS when idle, and what the peak of {CALLS} calls adds, MB"
+    );
+    println!("{:>8} {:>15} {:>17}", "series", "shoal", "Prometheus");
     let mut ours = Vec::new();
     for count in COUNTS {
         let blocks = folder.join(count.to_string());
@@ -29,15 +31,16 @@ pub async fn compare(folder: &Path) {
             for _ in 0..CALLS {
                 server.call(QUERY, data::DAY).await;
             }
-            grown.push(server.peak_bytes() - idle);
+            grown.push((idle / 1e6, (server.peak_bytes() - idle) / 1e6));
         }
-        println!("{count:>8} {:>8.2} {:>10.2}", grown[0] / 1e6, grown[1] / 1e6);
-        ours.push(grown[0]);
+        let [(idle, added), (prometheus, adds)] = grown[..] else { unreachable!("two servers") };
+        println!("{count:>8} {idle:>8.1} {added:>+6.2} {prometheus:>8.1} {adds:>+8.2}");
+        ours.push(added);
     }
     let (least, most) = (COUNTS[0], COUNTS[COUNTS.len() - 1]);
     let ratio = ours[ours.len() - 1] / ours[0];
     println!(
-        "shoal, {most} series against {least}: {ratio:.2}x (must 0.8 to 1.2)  {}",
-        verdict((0.8..=1.2).contains(&ratio))
+        "what the query adds, {most} series against {least}: {ratio:.2}x (must 1.2 at most)  {}",
+        verdict(ratio <= 1.2)
     );
 }

@@ -56,16 +56,17 @@ impl Api {
         self.metrics.gate_total.inc();
         let storage = self.source.reading(scope, wanted, self.settings.function, &listed);
         let held = (permit, InFlight::new(&self.metrics.gate_in_flight));
-        let evaluation = tokio::task::spawn_blocking(move || {
-            let _held = held;
+        let evaluation = self.workers.run(move || {
             // A new thread has inherited them.
             registers::settle();
-            evaluation(&*storage).map(|value| (value, storage.warnings()))
+            let outcome = evaluation(&*storage).map(|value| (value, storage.warnings()));
+            (outcome, held)
         });
-        let outcome = evaluation.await.map_err(|error| {
-            tracing::error!(error = %error, "query evaluation panicked");
+        let (outcome, held) = evaluation.await.map_err(|error| {
+            tracing::error!(error = %svc::chain(&error), "query evaluation broke off");
             ApiError::new(ErrorKind::Internal, "the evaluation of this query broke off")
         })?;
+        drop(held);
         let (series, samples) = listed.progress().read();
         self.metrics.query(series, samples, arrived.elapsed() - queued);
         match outcome {

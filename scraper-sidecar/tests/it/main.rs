@@ -5,6 +5,8 @@ mod assign;
 #[cfg(test)]
 mod recover;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod rollout;
 #[cfg(test)]
 mod world;

@@ -105,7 +105,7 @@ async fn life(kind: Kind) -> usize {
         eprintln!("no gap in the round of {fault:?} of {kind:?}?");
         samples::have_no_gap(&fleet, began, &outages).await;
     }
-    store.has_blocks_in_order();
+    store.has_nothing_twice();
     fleet.stop().await;
     cells
 }

@@ -52,11 +52,18 @@ pub struct HeadStats {
     pub max_time: i64,
 }
 
+/// From the first to the last sample of a head, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadSpan {
+    pub min_time: i64,
+    pub max_time: i64,
+}
+
 impl HeadStats {
-    /// Of the youngest sample, in milliseconds. A head without samples has the largest integer as its first time and
-    /// the smallest as its last.
-    pub fn max_time(&self) -> Option<i64> {
-        (self.num_series > 0 && self.min_time <= self.max_time).then_some(self.max_time)
+    /// A head without samples has the largest integer as its first time and the smallest as its last.
+    pub fn span(&self) -> Option<HeadSpan> {
+        let Self { num_series, min_time, max_time } = *self;
+        (num_series > 0 && min_time <= max_time).then_some(HeadSpan { min_time, max_time })
     }
 }
 
@@ -135,6 +142,13 @@ pub fn longest_interval(yaml: &str) -> Result<Duration, Error> {
     let of_jobs = jobs.filter_map(|job| interval(job.scrape_interval.as_deref())).max();
     let global = || interval(configuration.global.scrape_interval.as_deref());
     Ok(of_jobs.or_else(global).unwrap_or(SCRAPE_INTERVAL))
+}
+
+/// The longest interval on Prometheus' own metrics page, which has each that a target was scraped with.
+pub fn longest_seen_interval(page: &str) -> Option<Duration> {
+    let counts = "prometheus_target_interval_length_seconds_count{interval=\"";
+    let intervals = page.lines().filter_map(|line| line.strip_prefix(counts)?.split_once('"'));
+    intervals.filter_map(|(text, _)| interval(Some(text))).max()
 }
 
 fn interval(text: Option<&str>) -> Option<Duration> {
@@ -228,6 +242,18 @@ mod tests {
             assert_eq!(longest_interval(nothing).unwrap(), SCRAPE_INTERVAL);
         }
         assert!(longest_interval("global: [").is_err());
+    }
+
+    #[test]
+    fn an_interval_that_a_target_had_is_seen() {
+        let name = "prometheus_target_interval_length_seconds";
+        let page = format!(
+            "# TYPE {name} summary\n{name}{{interval=\"3h\",quantile=\"0.5\"}} 9\n\
+             {name}_sum{{interval=\"5s\"}} 70\n{name}_count{{interval=\"5s\"}} 14\n\
+             {name}_count{{interval=\"1m30s\"}} 1\n{name}_count{{interval=\"?\"}} 1\n"
+        );
+        assert_eq!(longest_seen_interval(&page), Some(Duration::from_secs(90)));
+        assert_eq!(longest_seen_interval("up 1\n"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Everything into the bucket, from a real Prometheus' head.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use testkit::prometheus::{Prometheus, PrometheusConfig, PrometheusOptions};
 use testkit::s3::{Fault, FaultRule, S3Server};
@@ -8,6 +10,9 @@ use testkit::target::Target;
 use crate::shipping::{complete_blocks, shipping_flags};
 use crate::world::{PATIENCE, Sidecar};
 
+/// Between two scrapes.
+const INTERVAL: Duration = Duration::from_secs(1);
+
 fn config(targets: &[&str]) -> String {
     format!(
         "global: {{external_labels: {{replica: \"0\"}}}}\nscrape_configs:\n- job_name: app\n  \
@@ -15,8 +20,8 @@ fn config(targets: &[&str]) -> String {
     )
 }
 
-/// A Prometheus that has scraped a target a few times and does so no more, with its samples.
-async fn idle_prometheus(app: &Target) -> (Prometheus, usize) {
+/// A Prometheus that has scraped a target a few times.
+async fn busy_prometheus(app: &Target) -> Prometheus {
     let prometheus = Prometheus::start(PrometheusOptions {
         config: PrometheusConfig::Text(config(&[app.address()])),
         args: ["min", "max"].map(|end| format!("--storage.tsdb.{end}-block-duration=2h")).into(),
@@ -27,6 +32,12 @@ async fn idle_prometheus(app: &Target) -> (Prometheus, usize) {
         prometheus.query_value("count_over_time(metric[1h])").await >= Some(3.0)
     })
     .await;
+    prometheus
+}
+
+/// One that does so no more, with its samples.
+async fn idle_prometheus(app: &Target) -> (Prometheus, usize) {
+    let prometheus = busy_prometheus(app).await;
     std::fs::write(prometheus.config_file(), config(&[])).unwrap();
     prometheus.reload().await;
     let mut last = None;
@@ -153,6 +164,102 @@ async fn a_flush_that_is_withdrawn_leaves_nothing_and_one_that_fails_is_tried_ag
     server.heal();
     sidecar.is_complete().await;
     assert_eq!(complete_blocks(&server.objects()).len(), 1, "the same snapshot was shipped");
+}
+
+#[tokio::test]
+async fn a_prometheus_that_was_stopped_is_flushed_after_its_last_stale_marker() {
+    let app = Target::start("metric 1\n").await;
+    let prometheus = busy_prometheus(&app).await;
+    let server = S3Server::start().await;
+    let flags = shipping_flags(&prometheus, &server.objstore_yaml());
+    let sidecar = Sidecar::beside(&prometheus, &flags).await;
+    std::fs::write(prometheus.config_file(), config(&[])).unwrap();
+    prometheus.reload().await;
+    testkit::eventually(PATIENCE, "it has no target any more", async || {
+        let targets = prometheus.get("/api/v1/targets", &[("state", "active")]).await;
+        targets["activeTargets"].as_array().unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(sidecar.flush("POST").await, 202);
+    testkit::eventually(PATIENCE, "it is watched", async || {
+        sidecar.shipping().await["flushing"] == true
+    })
+    .await;
+    // It scrapes nothing any more, and its series have not ended yet.
+    assert_eq!(prometheus.query_value("metric").await, Some(1.0));
+    prometheus.pause();
+    // The length of the fault itself, longer than a flush waits; nothing is waited for.
+    tokio::time::sleep(4 * INTERVAL).await;
+    assert_eq!(complete_blocks(&server.objects()), [""; 0]);
+    prometheus.go_on();
+    sidecar.is_complete().await;
+    assert_eq!(prometheus.query_value("metric").await, None, "its series have ended");
+    assert_eq!(complete_blocks(&server.objects()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_block_of_what_was_flushed_is_not_shipped() {
+    let app = Target::start("metric 1\n").await;
+    let (prometheus, _) = idle_prometheus(&app).await;
+    let server = S3Server::start().await;
+    let flags = shipping_flags(&prometheus, &server.objstore_yaml());
+    let sidecar = Sidecar::beside(&prometheus, &flags).await;
+    assert_eq!(sidecar.flush("POST").await, 202);
+    sidecar.is_complete().await;
+    let blocks = complete_blocks(&server.objects());
+
+    // As when Prometheus writes its head out by itself: another block, of the same samples.
+    let block = block_of_head(&prometheus).await;
+    testkit::eventually(PATIENCE, "the block counts as shipped", async || {
+        let state = std::fs::read_to_string(prometheus.data_dir().join("thanos.shipper.json"));
+        state.unwrap().contains(&block)
+    })
+    .await;
+    sidecar.is_complete().await;
+    assert_eq!(complete_blocks(&server.objects()), blocks);
+}
+
+#[tokio::test]
+async fn a_flush_that_is_withdrawn_once_its_block_is_visible_is_not_made_again() {
+    let app = Target::start("metric 1\n").await;
+    let (prometheus, _) = idle_prometheus(&app).await;
+    let server = S3Server::start().await;
+    // The first look is before the upload; the second one, which would settle the flush, gets no answer.
+    server.inject(FaultRule {
+        method: "HEAD".parse().unwrap(),
+        contains: "meta.json".to_owned(),
+        after: 1,
+        count: 1,
+        fault: Fault::Slow(PATIENCE),
+    });
+    let flags = shipping_flags(&prometheus, &server.objstore_yaml());
+    let sidecar = Sidecar::beside(&prometheus, &flags).await;
+    assert_eq!(sidecar.flush("POST").await, 202);
+    testkit::eventually(PATIENCE, "the block is visible", async || {
+        complete_blocks(&server.objects()).len() == 1
+    })
+    .await;
+    assert_eq!(sidecar.shipping().await["complete"], false);
+    let blocks = complete_blocks(&server.objects());
+    assert_eq!(sidecar.flush("DELETE").await, 200);
+    sidecar.is_complete().await;
+    assert_eq!(snapshots(&prometheus), 0);
+    assert_eq!(sidecar.flush("POST").await, 202);
+    sidecar.is_complete().await;
+    assert_eq!(complete_blocks(&server.objects()), blocks);
+}
+
+/// Adds a block that has what the head has; its name.
+async fn block_of_head(prometheus: &Prometheus) -> String {
+    let url = format!("{}/api/v1/admin/tsdb/snapshot", prometheus.url());
+    let answer = reqwest::Client::new().post(url).send().await.unwrap().text().await.unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let snapshots = prometheus.data_dir().join("snapshots");
+    let snapshot = snapshots.join(answer["data"]["name"].as_str().unwrap());
+    let block = std::fs::read_dir(snapshot).unwrap().next().unwrap().unwrap();
+    let name = block.file_name().into_string().unwrap();
+    std::fs::rename(block.path(), prometheus.data_dir().join(&name)).unwrap();
+    name
 }
 
 #[tokio::test]

@@ -189,8 +189,9 @@ impl World {
         }
     }
 
-    /// Plans, carries out and scrapes until nothing changes any more.
+    /// Plans, carries out and scrapes until nothing changes any more, and nothing is about to.
     pub(super) fn settle(&mut self) {
+        let mut waited = 0;
         for _ in 0..200 {
             let before = self.assignments();
             let plan = self.cycle();
@@ -198,7 +199,15 @@ impl World {
             let moving =
                 self.shards.iter().flat_map(|s| &s.holdings).any(|h| h.state != State::Active);
             if before == self.assignments() && plan.moves.is_empty() && !moving {
-                return;
+                let waits = plan.busy
+                    && (!plan.history.spare_since.is_empty()
+                        || !plan.history.uneven_since.is_empty()
+                        || !plan.history.waiting_since.is_empty());
+                if !waits || waited == 12 {
+                    return;
+                }
+                waited += 1;
+                self.pass(Duration::from_secs(30));
             }
         }
         panic!("the world does not settle: {self:#?}");

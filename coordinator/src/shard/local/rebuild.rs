@@ -11,11 +11,15 @@ use super::record::LocalShard;
 use super::specs::{self, ROLES, Role};
 use crate::plan::ShardId;
 
-/// All shards of which there is a process or a folder, without holes from the bottom of each group.
+/// All shards of which there is a process or a folder. Shards have no holes below them: one that is missing below a
+/// process is made anew, and a folder above a hole stays where it is.
 pub(super) fn rebuild(data_dir: &Path) -> BTreeMap<ShardId, LocalShard> {
     let mut found: BTreeMap<ShardId, BTreeMap<&'static str, u16>> = folders(data_dir);
     for child in svc::child::recorded(&data_dir.join(CHILDREN_FILE)) {
         let Some((role, id)) = specs::parse_child_name(&child.name) else { continue };
+        for ordinal in 0..id.ordinal.min(MOST) {
+            found.entry(ShardId { ordinal, ..id }).or_default();
+        }
         for (flag, key) in flags(role).iter() {
             let port = child.arguments.iter().find_map(|argument| {
                 let (_, port) = argument.strip_prefix(flag)?.rsplit_once(':')?;
@@ -35,14 +39,19 @@ pub(super) fn rebuild(data_dir: &Path) -> BTreeMap<ShardId, LocalShard> {
         }
         match complete(&known, &mut taken) {
             Ok(ports) => {
-                info!(shard = %id, kept_ports = known.len(), "shard found again");
-                shards.insert(id, LocalShard::new(id, &ports, false));
+                let is_there =
+                    !known.is_empty() || data_dir.join("shards").join(id.to_string()).exists();
+                info!(shard = %id, kept_ports = known.len(), is_there, "shard found again");
+                shards.insert(id, LocalShard::new(id, &ports, !is_there));
             }
             Err(cause) => error!(shard = %id, error = %svc::chain(&cause), "shard not found again"),
         }
     }
     shards
 }
+
+/// No machine has more shards than that: a name with a higher number is a mistake.
+const MOST: u32 = 10_000;
 
 /// In the order that [`LocalShard::new`] wants.
 const KEYS: [&str; 5] =

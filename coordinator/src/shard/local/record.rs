@@ -78,52 +78,40 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Reads the record; a broken one is set aside, and what runs and what folders there are say what it was.
+    /// Reads the record; one that is broken or contradicts itself is set aside, and what runs and what folders there are
+    /// say what it was.
     pub(super) fn open(data_dir: &Path) -> Result<Self, Error> {
         let path = data_dir.join(FILE);
         let shards = match fs::read(&path) {
-            Ok(content) => match serde_json::from_slice::<Vec<LocalShard>>(&content) {
-                Ok(shards) => shards.into_iter().map(|shard| (shard.id(), shard)).collect(),
-                Err(cause) => {
+            Ok(content) => match parse(&content) {
+                Ok(shards) => shards,
+                Err(what) => {
                     let aside = path.with_extension("corrupt");
-                    error!(file = %path.display(), aside = %aside.display(), error = %cause, "broken record of shards set aside");
+                    error!(file = %path.display(), aside = %aside.display(), error = what, "broken record of shards set aside");
                     fs::rename(&path, &aside)
                         .map_err(|source| Error::Write { path: aside, source })?;
-                    rebuild(data_dir)
+                    let rebuilt = Self { path, shards: rebuild(data_dir) };
+                    rebuilt.save()?;
+                    return Ok(rebuilt);
                 }
             },
             Err(cause) if cause.kind() == ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(Error::Read { path, source }),
         };
-        let record = Self { path, shards };
-        record.check()?;
-        Ok(record)
+        Ok(Self { path, shards })
     }
 
     /// Reads the record of another coordinator and changes nothing.
     pub(super) fn peek(data_dir: &Path) -> Result<Self, Error> {
         let path = data_dir.join(FILE);
-        let error = |source| Error::Read { path: path.clone(), source };
-        let shards: Vec<LocalShard> = match fs::read(&path) {
-            Ok(content) => serde_json::from_slice(&content).map_err(|cause| error(cause.into()))?,
-            Err(cause) if cause.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(error(source)),
-        };
-        let shards = shards.into_iter().map(|shard| (shard.id(), shard)).collect();
-        let record = Self { path, shards };
-        record.check()?;
-        Ok(record)
-    }
-
-    /// Ordinals of a group have no holes: shards are added and removed at the top only.
-    fn check(&self) -> Result<(), Error> {
-        for id in self.ids() {
-            if id.ordinal >= self.count(id.group) {
-                let what = format!("shard {id} is there, but one below it is missing");
-                return Err(Error::LocalRecord { path: self.path.clone(), what });
+        let shards = match fs::read(&path) {
+            Ok(content) => {
+                parse(&content).map_err(|what| Error::LocalRecord { path: path.clone(), what })?
             }
-        }
-        Ok(())
+            Err(cause) if cause.kind() == ErrorKind::NotFound => BTreeMap::new(),
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        Ok(Self { path, shards })
     }
 
     pub(super) fn save(&self) -> Result<(), Error> {
@@ -173,6 +161,35 @@ impl Record {
     }
 }
 
+/// The shards of a record, or why they cannot be: shards are added and removed at the top of a group only, and no two
+/// processes have one port.
+fn parse(content: &[u8]) -> Result<BTreeMap<ShardId, LocalShard>, String> {
+    let listed: Vec<LocalShard> =
+        serde_json::from_slice(content).map_err(|cause| cause.to_string())?;
+    let mut ports = BTreeSet::new();
+    for shard in &listed {
+        let mut shard = shard.clone();
+        let taken = shard.ports_mut().into_iter().find(|port| !ports.insert(**port));
+        if let Some(port) = taken.copied() {
+            return Err(format!(
+                "port {port} is listed twice, the second time for shard {}",
+                shard.id()
+            ));
+        }
+    }
+    let count = listed.len();
+    let shards: BTreeMap<_, _> = listed.into_iter().map(|shard| (shard.id(), shard)).collect();
+    if shards.len() != count {
+        return Err("a shard is listed twice".to_owned());
+    }
+    for id in shards.keys().filter(|id| id.ordinal > 0) {
+        if !shards.contains_key(&ShardId { ordinal: id.ordinal - 1, ..*id }) {
+            return Err(format!("shard {id} is there, but the one below it is missing"));
+        }
+    }
+    Ok(shards)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,12 +211,25 @@ mod tests {
     }
 
     #[test]
-    fn a_record_with_a_hole_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut record = Record::open(folder.path()).unwrap();
-        record.put(LocalShard::new(ShardId { group: 0, ordinal: 1 }, &[], false));
-        record.save().unwrap();
-        let error = Record::open(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("shard 0-1 is there"), "{error}");
+    fn a_record_that_contradicts_itself_is_set_aside() {
+        let shard = |ordinal, ports: [u16; 5]| {
+            LocalShard::new(ShardId { group: 0, ordinal }, &ports, false)
+        };
+        let (low, high) = (shard(0, [1, 2, 3, 4, 5]), shard(1, [6, 7, 8, 9, 10]));
+        for (shards, what) in [
+            (vec![high.clone()], "shard 0-1 is there"),
+            (vec![low.clone(), shard(0, [6, 7, 8, 9, 10])], "listed twice"),
+            (vec![low.clone(), shard(1, [6, 7, 8, 9, 5])], "port 5"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let content = serde_json::to_vec(&shards).unwrap();
+            fs::write(folder.path().join(FILE), &content).unwrap();
+            let error = Record::peek(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+            assert_eq!(Record::open(folder.path()).unwrap().count(0), 0, "nothing runs");
+            assert_eq!(fs::read(folder.path().join("local.corrupt")).unwrap(), content);
+            assert_eq!(Record::peek(folder.path()).unwrap().count(0), 0);
+        }
+        assert_eq!(parse(&serde_json::to_vec(&[high, low]).unwrap()).unwrap().len(), 2);
     }
 }

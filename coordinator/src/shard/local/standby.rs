@@ -14,6 +14,9 @@ use crate::config::LocalConfig;
 use crate::events::Events;
 use crate::leader::Leadership;
 
+/// How long shards may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
 /// How often the leader's record is read.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,16 @@ impl Standby {
                 () = self.leadership.leads() => return true,
                 () = tokio::time::sleep(LOOK) => {}
             }
+        }
+    }
+
+    /// Nobody takes over any more what a leader has left that went a moment ago, if this was the last one.
+    pub(super) async fn end(&self) {
+        if self.config.keep_shards {
+            return;
+        }
+        if let Some(_alone) = self.leadership.folder().leave() {
+            svc::child::sweep(&self.data_dir.join(CHILDREN_FILE), STOP_WITHIN).await;
         }
     }
 

@@ -8,6 +8,7 @@ use testkit::eventually;
 use super::*;
 use crate::config::Programs;
 use crate::metrics::Metrics;
+use crate::shared_folder::SharedFolder;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,6 +23,7 @@ struct Running {
     wanted: watch::Sender<Option<Wanted>>,
     fleet: watch::Receiver<Arc<Fleet>>,
     events: Events,
+    leads: Leadership,
 }
 
 fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -62,15 +64,21 @@ impl Machine {
         let leads = self.leads(&ctx).await;
         let fleet =
             start(&self.data_dir(), &self.config, wishes, &leads, &events, &ctx).await.unwrap();
-        Running { ctx, wanted, fleet, events }
+        Running { ctx, wanted, fleet, events, leads }
     }
 
     async fn leads(&self, ctx: &svc::Context) -> Leadership {
-        let lock = self.data_dir().join("leader.lock");
-        let leads = Leadership::open(&lock, PATIENCE, crate::leader::Fence::Kill).unwrap();
+        let leads = self.follows().await;
         let (listen, metrics) = ("127.0.0.1:0".parse().unwrap(), Metrics::register(ctx));
         leads.start(listen, &metrics, ctx).await.unwrap();
         leads
+    }
+
+    /// One that has not asked yet who leads.
+    async fn follows(&self) -> Leadership {
+        let lock = self.data_dir().join("leader.lock");
+        let folder = SharedFolder::join(&self.data_dir(), &lock).await.unwrap();
+        Leadership::open(folder, &lock, PATIENCE, crate::leader::Fence::Kill).unwrap()
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -224,6 +232,105 @@ async fn a_broken_record_is_rebuilt_from_what_runs_and_from_the_folders() {
     assert!(fleet.endpoints.iter().all(|endpoint| !endpoint.fresh), "they may hold something");
     assert!(machine.folder.path().join("local.corrupt").exists());
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_with_a_hole_is_rebuilt_from_what_runs() {
+    let mut machine = Machine::new();
+    machine.config.keep_shards = true;
+    let running = machine.start().await;
+    running.want(3);
+    let before = machine.has_children(9).await;
+    let endpoints = running.fleet.borrow().endpoints.clone();
+    running.stop().await;
+    let record = machine.folder.path().join("local.json");
+    let mut shards: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    shards.remove(1);
+    std::fs::write(&record, serde_json::to_vec(&shards).unwrap()).unwrap();
+    machine.config.keep_shards = false;
+    let running = machine.start().await;
+    assert_eq!(machine.has_children(9).await, before, "all were adopted");
+    let fleet = Arc::clone(&running.fleet.borrow());
+    let addresses = |endpoints: &[Endpoint]| -> Vec<String> {
+        endpoints.iter().map(|endpoint| endpoint.sidecar.clone()).collect()
+    };
+    assert_eq!(addresses(&fleet.endpoints), addresses(&endpoints));
+    assert!(machine.folder.path().join("local.corrupt").exists());
+    running.stop().await;
+    assert!(machine.children().is_empty());
+}
+
+#[tokio::test]
+async fn a_shard_that_is_missing_below_one_that_runs_is_made_anew() {
+    let mut machine = Machine::new();
+    machine.config.keep_shards = true;
+    let running = machine.start().await;
+    running.want(2);
+    let before = machine.has_children(6).await;
+    running.stop().await;
+    // Nothing at all is left of the lower one.
+    let children = machine.folder.path().join(CHILDREN_FILE);
+    let mut records: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(&children).unwrap()).unwrap();
+    records.retain(|record| record["name"].as_str().unwrap().ends_with(":0-1"));
+    std::fs::write(&children, serde_json::to_vec(&records).unwrap()).unwrap();
+    for (_, pid) in before.iter().filter(|(name, _)| name.ends_with(":0-0")) {
+        kill(*pid);
+    }
+    std::fs::remove_dir_all(machine.folder.path().join("shards/0-0")).unwrap();
+    std::fs::write(machine.folder.path().join("local.json"), "[").unwrap();
+    machine.config.keep_shards = false;
+    let running = machine.start().await;
+    let after = machine.has_children(6).await;
+    for (name, pid) in before.iter().filter(|(name, _)| name.ends_with(":0-1")) {
+        assert_eq!(after[name], *pid, "{name} was adopted");
+    }
+    let fresh: Vec<bool> =
+        running.fleet.borrow().endpoints.iter().map(|endpoint| endpoint.fresh).collect();
+    assert_eq!(fresh, [true, false]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn shards_are_left_to_another_coordinator_and_stopped_by_the_last_one() {
+    let machine = Machine::new();
+    let first = machine.start().await;
+    first.want(1);
+    let before = machine.has_children(3).await;
+    let (second, third) = (machine.start().await, machine.start().await);
+    // One that looks on takes nothing with it.
+    third.stop().await;
+    assert_eq!(machine.children(), before);
+    first.stop().await;
+    eventually(PATIENCE, "the follower has taken the shards over", async || {
+        second.leads.term().is_some()
+    })
+    .await;
+    assert_eq!(machine.has_children(3).await, before, "as they run");
+    second.stop().await;
+    assert!(machine.children().is_empty());
+}
+
+#[tokio::test]
+async fn shards_that_a_leader_has_left_are_stopped_by_a_follower_that_ends_before_it_leads() {
+    let machine = Machine::new();
+    let first = machine.start().await;
+    first.want(1);
+    let before = machine.has_children(3).await;
+    // It has not seen yet that nobody leads.
+    let standby = Standby {
+        data_dir: machine.data_dir(),
+        config: machine.config.clone(),
+        leadership: machine.follows().await,
+        events: Events::default(),
+        sender: watch::channel(Arc::default()).0,
+    };
+    first.stop().await;
+    assert_eq!(machine.children(), before);
+    standby.end().await;
+    assert!(machine.children().is_empty());
+    assert!(before.values().all(|pid| !is_running(*pid)));
 }
 
 #[tokio::test]

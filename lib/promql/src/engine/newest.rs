@@ -32,8 +32,13 @@ impl Ends {
         end
     }
 
+    /// Milliseconds from one step to the next.
+    pub fn stride(&self) -> i64 {
+        self.stride
+    }
+
     /// What is left after some steps.
-    fn after(self, steps: usize) -> Self {
+    pub fn after(self, steps: usize) -> Self {
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
         let first = self.first.saturating_add(self.stride.saturating_mul(steps));
         Self { first, ..self }

@@ -4,8 +4,43 @@
 use model::{MatchType, Matcher};
 
 use crate::FormatError;
-use crate::index::Index;
 use crate::index::postings::{difference, intersection};
+use crate::index::{Index, StoredPostings};
+
+/// Ids of series, ascending.
+#[derive(Debug)]
+pub(super) enum Ids {
+    Held(std::vec::IntoIter<u32>),
+    Stored(StoredPostings),
+}
+
+impl Ids {
+    /// Those of the series that pass all matchers. What a single list of the index says is not held in memory.
+    pub(super) fn matching(index: &Index, matchers: &[Matcher]) -> Result<Self, FormatError> {
+        let stored = match matchers {
+            [] => index.stored_postings("", "")?,
+            [only] if only.kind == MatchType::Equal && !only.value.is_empty() => {
+                index.stored_postings(&only.name, &only.value)?
+            }
+            several => {
+                return matching_series(index, several).map(|ids| Self::Held(ids.into_iter()));
+            }
+        };
+        Ok(stored.map_or_else(Self::none, Self::Stored))
+    }
+
+    pub(super) fn none() -> Self {
+        Self::Held(Vec::new().into_iter())
+    }
+
+    /// The next one; `index` is the one that was asked.
+    pub(super) fn next(&mut self, index: &Index) -> Result<Option<u32>, FormatError> {
+        match self {
+            Self::Held(ids) => Ok(ids.next()),
+            Self::Stored(list) => index.next_of(list),
+        }
+    }
+}
 
 /// The ids of the series that pass all matchers, ascending.
 pub fn matching_series(index: &Index, matchers: &[Matcher]) -> Result<Vec<u32>, FormatError> {

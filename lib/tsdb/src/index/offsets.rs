@@ -23,6 +23,53 @@ struct Value {
     offset: u64,
 }
 
+/// Name, value, and where the list lies.
+type Entry<'a> = (&'a str, &'a str, u64);
+
+/// The entries in the order of the file; nothing after an error.
+#[derive(Clone)]
+struct Entries<'a> {
+    cursor: Cursor<'a>,
+    left: usize,
+}
+
+impl<'a> Entries<'a> {
+    fn read(&mut self) -> Result<Entry<'a>, FormatError> {
+        if self.cursor.u8()? != 2 {
+            return Err(self.cursor.corrupt());
+        }
+        Ok((self.cursor.string()?, self.cursor.string()?, self.cursor.uvarint()?))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, FormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let entry = self.read();
+        if entry.is_err() {
+            self.left = 0;
+        }
+        Some(entry)
+    }
+}
+
+/// Whether every entry has another name or value than the one before, and comes after it.
+fn is_ascending<'a>(
+    entries: impl Iterator<Item = Result<Entry<'a>, FormatError>>,
+) -> Result<bool, FormatError> {
+    let mut before = None;
+    for entry in entries {
+        let (name, value, _) = entry?;
+        if before.is_some_and(|before| before >= (name, value)) {
+            return Ok(false);
+        }
+        before = Some((name, value));
+    }
+    Ok(true)
+}
+
 impl PostingsTable {
     pub(super) fn read(source: &dyn ReadAt, offset: u64) -> Result<Self, FormatError> {
         let what = "postings offset table";
@@ -33,45 +80,45 @@ impl PostingsTable {
         if count > cursor.remaining() / 4 {
             return Err(cursor.corrupt());
         }
-        let mut entries = Vec::with_capacity(count);
-        for _ in 0..count {
-            if cursor.u8()? != 2 {
-                return Err(cursor.corrupt());
-            }
-            let (name, value) = (cursor.string()?, cursor.string()?);
-            entries.push((name, value, cursor.uvarint()?));
+        let entries = Entries { cursor, left: count };
+        let corrupt = FormatError::Corrupt { what: "order of postings offset table", offset };
+        // Twice over the bytes, so that nothing but the table is held.
+        if is_ascending(entries.clone())? {
+            return Self::from_ascending(count, entries);
         }
         // Version 1 did not sort them.
-        if !entries.is_sorted() {
-            entries.sort_unstable();
+        let mut sorted = entries.collect::<Result<Vec<Entry<'_>>, FormatError>>()?;
+        sorted.sort_unstable();
+        match is_ascending(sorted.iter().copied().map(Ok))? {
+            true => Self::from_ascending(count, sorted.into_iter().map(Ok)),
+            false => Err(corrupt),
         }
-        let same = |pair: &[(&str, &str, u64)]| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1);
-        if entries.windows(2).any(same) {
-            return Err(FormatError::Corrupt { what: "order of postings offset table", offset });
-        }
-        Self::from_sorted(&entries).ok_or_else(|| cursor.corrupt())
     }
 
-    fn from_sorted(entries: &[(&str, &str, u64)]) -> Option<Self> {
-        let mut table = Self {
-            text: String::with_capacity(entries.iter().map(|(_, value, _)| value.len()).sum()),
-            names: Vec::new(),
-            values: Vec::with_capacity(entries.len()),
-        };
-        for (name, value, offset) in entries {
+    fn from_ascending<'a>(
+        count: usize,
+        entries: impl Iterator<Item = Result<Entry<'a>, FormatError>>,
+    ) -> Result<Self, FormatError> {
+        let too_large = FormatError::Corrupt { what: "postings offset table", offset: 0 };
+        let mut table =
+            Self { text: String::new(), names: Vec::new(), values: Vec::with_capacity(count) };
+        for entry in entries {
+            let (name, value, offset) = entry?;
             let index = table.values.len();
             match table.names.last_mut() {
-                Some(last) if last.name == *name => last.values.end = index + 1,
+                Some(last) if last.name == name => last.values.end = index + 1,
                 _ => {
-                    table.names.push(Name { name: (*name).to_owned(), values: index..index + 1 });
+                    table.names.push(Name { name: name.to_owned(), values: index..index + 1 });
                 }
             }
-            let start = u32::try_from(table.text.len()).ok()?;
+            let start = table.text.len();
             table.text.push_str(value);
-            let end = u32::try_from(table.text.len()).ok()?;
-            table.values.push(Value { start, end, offset: *offset });
+            let ends = (u32::try_from(start), u32::try_from(table.text.len()));
+            let (Ok(start), Ok(end)) = ends else { return Err(too_large) };
+            table.values.push(Value { start, end, offset });
         }
-        Some(table)
+        table.text.shrink_to_fit();
+        Ok(table)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {

@@ -69,7 +69,47 @@ fn read_all(bytes: Vec<u8>) -> Result<Vec<SeriesEntry>, FormatError> {
     for name in index.label_names() {
         index.postings_where(name, "", |_| true)?;
     }
-    index.all_postings()?.into_iter().map(|id| index.series(id)).collect()
+    let ids = index.all_postings()?;
+    assert_eq!(piece_by_piece(&index, "", "")?, ids);
+    ids.into_iter().map(|id| index.series(id)).collect()
+}
+
+fn piece_by_piece(index: &Index, name: &str, value: &str) -> Result<Vec<u32>, FormatError> {
+    let mut ids = Vec::new();
+    if let Some(mut list) = index.stored_postings(name, value)? {
+        while let Some(id) = index.next_of(&mut list)? {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+#[test]
+fn a_list_of_many_pieces_is_read_as_it_is() {
+    let values: Vec<String> = (0..10_000).map(|number| format!("v{number:05}")).collect();
+    let values_of = values.iter().map(String::as_str);
+    let symbols = ["all", "few"].into_iter().chain(values_of).chain(["value"]);
+    let mut writer = IndexWriter::new(Vec::new(), symbols).unwrap();
+    let mut few = Vec::new();
+    for (at, value) in values.iter().enumerate() {
+        let rare = ("few", if at % 700 == 0 { "value" } else { "all" });
+        let id = writer.add_series(&labels(&[("all", value), rare]), &[]).unwrap();
+        if rare.1 == "value" {
+            few.push(id);
+        }
+    }
+    let bytes = writer.finish().unwrap();
+    let index = Index::open(Box::new(bytes.clone())).unwrap();
+    assert_eq!(piece_by_piece(&index, "few", "value").unwrap(), few);
+    let all = piece_by_piece(&index, "", "").unwrap();
+    assert_eq!((all.len(), &all), (10_000, &index.all_postings().unwrap()));
+    // The last piece of the list of all, which comes first.
+    let mut changed = bytes;
+    let at = usize::try_from(index.toc.postings).unwrap() + 39_000;
+    changed[at] ^= 1;
+    let index = Index::open(Box::new(changed)).unwrap();
+    let error = piece_by_piece(&index, "", "").unwrap_err();
+    assert!(matches!(error, FormatError::Checksum { what: "postings", .. }), "{error}");
 }
 
 #[test]

@@ -7,6 +7,9 @@ use crate::engine::row::Row;
 use crate::engine::start;
 use crate::storage::Samples as Stored;
 
+/// How many samples are looked at together.
+const LOOK: usize = 32;
+
 /// Which change is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct Change {
@@ -76,62 +79,34 @@ impl Change {
     pub(in crate::engine) fn fill(
         self,
         samples: &Stored,
-        mut ends: Ends,
+        ends: Ends,
         range: i64,
         row: &mut Row,
     ) -> u64 {
         let times = &samples.timestamps[..];
-        let values = &samples.values[..times.len()];
-        let resets = if self.counter { start::resets(samples) } else { Vec::new() };
-        let (mut low, mut high, mut used) = (0, 0, 0);
-        let mut passed = 0;
-        let mut stretch = Stretch::default();
-        row.set_words(|places| {
-            let mut bits = 0;
-            for (bit, place) in places.iter_mut().enumerate() {
-                let end = ends.step();
-                let start = end.saturating_sub(range);
-                while high < times.len() && times[high] <= end {
-                    high += 1;
-                }
-                while low < high && times[low] <= start {
-                    low += 1;
-                }
-                let window = &values[low..high];
-                used += window.len() as u64;
-                let [first, .., last] = window else { continue };
-                let mut change = last - first;
-                // A reset counts when the sample before it is in the window, too.
-                while passed < resets.len() && resets[passed] <= low {
-                    passed += 1;
-                }
-                for at in resets[passed..].iter().take_while(|at| **at < high) {
-                    change += values[at - 1];
-                }
-                let (first_time, last_time) = (times[low], times[high - 1]);
-                let shape = Shape {
-                    to_start: first_time - start,
-                    sampled: last_time - first_time,
-                    to_end: end - last_time,
-                    gaps: high - low - 1,
-                };
-                // Most samples are as far apart as those before.
-                if shape != stretch.shape {
-                    stretch = Stretch::of(shape, self);
-                }
-                *place = self.stretched(&stretch, *first, change);
-                bits |= 1 << bit;
-            }
-            bits
-        });
-        used
+        let mut walk = Walk {
+            change: self,
+            times,
+            values: &samples.values[..times.len()],
+            resets: if self.counter { start::resets(samples) } else { Vec::new() },
+            ends,
+            range,
+            low: 0,
+            high: 0,
+            passed: 0,
+            used: 0,
+            stretch: Stretch::default(),
+            run: Run::default(),
+        };
+        row.set_words(|places| walk.fill(places));
+        walk.used
     }
 
     /// What samples show that begin with `first` and change by so much.
     #[inline]
     fn stretched(self, stretch: &Stretch, first: f64, change: f64) -> f64 {
-        let Stretch { sampled, to_start, to_end, near_zero, .. } = *stretch;
-        if self.counter && change > 0.0 && first >= 0.0 && first <= change * near_zero {
+        let Stretch { sampled, to_start, to_end, .. } = *stretch;
+        if self.is_near_zero(stretch, first, change) {
             // A counter was never below zero.
             let to_zero = sampled * (first / change);
             if to_zero < to_start {
@@ -139,6 +114,12 @@ impl Change {
             }
         }
         change * stretch.factor
+    }
+
+    /// Whether a counter may have begun within the window.
+    #[inline]
+    fn is_near_zero(self, stretch: &Stretch, first: f64, change: f64) -> bool {
+        self.counter & (change > 0.0) & (first >= 0.0) & (first <= change * stretch.near_zero)
     }
 
     fn factor(self, stretched: f64, stretch: &Stretch) -> f64 {
@@ -172,6 +153,180 @@ impl Stretch {
         let mut stretch = Self { shape, to_start, to_end, sampled, near_zero, factor: 0.0 };
         stretch.factor = change.factor(sampled + to_start + to_end, &stretch);
         stretch
+    }
+}
+
+/// Goes along a series, from window to window.
+struct Walk<'a> {
+    change: Change,
+    times: &'a [i64],
+    values: &'a [f64],
+    resets: Vec<usize>,
+    ends: Ends,
+    range: i64,
+    /// The samples of the window: `low..high`.
+    low: usize,
+    high: usize,
+    /// Resets that the window has left behind.
+    passed: usize,
+    /// Samples of all windows so far.
+    used: u64,
+    stretch: Stretch,
+    run: Run,
+}
+
+/// Samples that are equally far apart.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    gap: i64,
+    /// By how many of them a window moves on at each step; 0 when that is no whole number.
+    samples_a_step: usize,
+    /// The last of them.
+    last: usize,
+}
+
+impl Walk<'_> {
+    /// The next windows, and which of them have a change.
+    fn fill(&mut self, places: &mut [f64]) -> u64 {
+        let (mut bits, mut at) = (0, 0);
+        while let Some(place) = places.get_mut(at) {
+            let change = self.step();
+            if let Some(change) = change {
+                *place = change;
+                bits |= 1 << at;
+            }
+            at += 1;
+            let left = &mut places[at..];
+            let alike = if change.is_some() { self.alike(left.len()) } else { 0 };
+            if alike > 0 {
+                self.fill_alike(&mut left[..alike]);
+                bits |= u64::MAX >> (64 - alike) << at;
+                at += alike;
+            }
+        }
+        bits
+    }
+
+    /// The next window.
+    fn step(&mut self) -> Option<f64> {
+        let (times, values) = (self.times, self.values);
+        let end = self.ends.step();
+        let start = end.saturating_sub(self.range);
+        while self.high < times.len() && times[self.high] <= end {
+            self.high += 1;
+        }
+        while self.low < self.high && times[self.low] <= start {
+            self.low += 1;
+        }
+        let (low, high) = (self.low, self.high);
+        let window = &values[low..high];
+        self.used += window.len() as u64;
+        let [first, .., last] = window else { return None };
+        let mut change = last - first;
+        // A reset counts when the sample before it is in the window, too.
+        while self.passed < self.resets.len() && self.resets[self.passed] <= low {
+            self.passed += 1;
+        }
+        for at in self.resets[self.passed..].iter().take_while(|at| **at < high) {
+            change += values[at - 1];
+        }
+        let (first_time, last_time) = (times[low], times[high - 1]);
+        let shape = Shape {
+            to_start: first_time - start,
+            sampled: last_time - first_time,
+            to_end: end - last_time,
+            gaps: high - low - 1,
+        };
+        // Most samples are as far apart as those before.
+        if shape != self.stretch.shape {
+            self.stretch = Stretch::of(shape, self.change);
+        }
+        Some(self.change.stretched(&self.stretch, *first, change))
+    }
+
+    /// How many of the next windows, `most` at most, have the shape of this one because samples come as regularly as
+    /// steps, and see no reset.
+    fn alike(&mut self, most: usize) -> usize {
+        let (low, high) = (self.low, self.high);
+        if low >= self.run.last {
+            self.run = Run::from(self.times, low, self.ends.stride());
+        }
+        let Run { gap, samples_a_step, last } = self.run;
+        // Then the sample before the first is outside, too, and so is the one after the last.
+        let Shape { to_start, to_end, .. } = self.stretch.shape;
+        if samples_a_step == 0 || to_start > gap || to_end >= gap {
+            return 0;
+        }
+        // The end of the last of them: at the end of the run, the sample after it may come early.
+        let end = if last + 1 == self.times.len() { last + 1 } else { last };
+        let reset = self.resets.get(self.passed).copied().unwrap_or(end);
+        (end.min(reset).saturating_sub(high) / samples_a_step).min(most)
+    }
+
+    /// The windows of which [`Walk::alike`] told.
+    fn fill_alike(&mut self, places: &mut [f64]) {
+        let samples = self.run.samples_a_step;
+        let (from, to) = (self.low + samples, self.high - 1 + samples);
+        let (firsts, lasts) = (&self.values[from..], &self.values[to..]);
+        match samples {
+            1 => self.stretch_each(places, firsts.iter().zip(lasts)),
+            _ => {
+                self.stretch_each(
+                    places,
+                    firsts.iter().step_by(samples).zip(lasts.iter().step_by(samples)),
+                );
+            }
+        }
+        self.used += ((self.high - self.low) * places.len()) as u64;
+        self.ends = self.ends.after(places.len());
+        self.low += samples * places.len();
+        self.high += samples * places.len();
+    }
+
+    /// Takes no branches unless one of them is near zero.
+    #[inline(always)]
+    fn stretch_each<'b>(
+        &self,
+        places: &mut [f64],
+        windows: impl Iterator<Item = (&'b f64, &'b f64)> + Clone,
+    ) {
+        let mut near_zero = false;
+        for (place, (first, last)) in places.iter_mut().zip(windows.clone()) {
+            let change = last - first;
+            near_zero |= self.change.is_near_zero(&self.stretch, *first, change);
+            *place = change * self.stretch.factor;
+        }
+        if near_zero {
+            for (place, (first, last)) in places.iter_mut().zip(windows) {
+                *place = self.change.stretched(&self.stretch, *first, last - first);
+            }
+        }
+    }
+}
+
+impl Run {
+    /// That which begins with a sample, if its windows move on by whole samples.
+    fn from(times: &[i64], first: usize, stride: i64) -> Self {
+        let times = &times[first..];
+        let none = Self { gap: 0, samples_a_step: 0, last: first };
+        let [one, two, ..] = times else { return none };
+        let gap = two.wrapping_sub(*one);
+        if gap <= 0 || stride < gap || (stride != gap && stride % gap != 0) {
+            return none;
+        }
+        let Ok(samples_a_step) = usize::try_from(stride / gap) else { return none };
+        let goes_on = |at: usize| times[at + 1].wrapping_sub(times[at]) == gap;
+        // Looks at many of them at a time, which takes no branches.
+        let mut gaps = 1;
+        while gaps + LOOK < times.len()
+            && (gaps..gaps + LOOK).fold(true, |all, at| all & goes_on(at))
+        {
+            gaps += LOOK;
+        }
+        while gaps + 1 < times.len() && goes_on(gaps) {
+            gaps += 1;
+        }
+        Self { gap, samples_a_step, last: first + gaps }
     }
 }
 

@@ -41,7 +41,7 @@ proptest! {
         ),
         base in prop_oneof![Just(0.0), -100.0..1000.0_f64],
         first in -50_i64..50,
-        stride in prop_oneof![4 => Just(10_i64), 1 => 0_i64..25],
+        stride in prop_oneof![4 => Just(10_i64), 2 => Just(30_i64), 1 => 0_i64..25],
         range in 1_i64..120,
         len in 1_usize..200,
         (counter, per_second) in any::<(bool, bool)>(),
