@@ -167,6 +167,8 @@ pub(crate) struct Marks {
     /// Most shards beyond the bound at any time: of those that hold something and are not lost, and of all.
     pub(crate) beyond: i64,
     pub(crate) beyond_with_all: i64,
+    /// The former as of the last look.
+    pub(crate) last_beyond: i64,
     /// How many looks found more than one of the former beyond the bound.
     pub(crate) too_many: u64,
 }
@@ -327,6 +329,7 @@ impl Fleet {
         let is_lost = |shard: &&Shard| shard.down.is_some_and(|since| trace.now - since > LOST);
         let used = self.shards.iter().filter(|shard| !is_lost(shard) && !shard.held.is_empty());
         let beyond = used.count() as i64 - bound as i64;
+        self.marks.last_beyond = beyond;
         self.marks.beyond = self.marks.beyond.max(beyond);
         self.marks.beyond_with_all =
             self.marks.beyond_with_all.max(loads.len() as i64 - bound as i64);

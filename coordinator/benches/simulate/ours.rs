@@ -20,6 +20,8 @@ pub(crate) struct Ours {
     last_moved: i64,
     /// Why targets moved, and how often.
     pub(crate) causes: BTreeMap<&'static str, u64>,
+    /// What the last plan said that it decided.
+    pub(crate) decisions: Vec<String>,
     epoch: u64,
     version: u64,
 }
@@ -57,6 +59,7 @@ impl Ours {
             jobs: (0..JOBS).map(|job| Arc::from(format!("job-{job}"))).collect(),
             last_moved: 0,
             causes: BTreeMap::new(),
+            decisions: Vec::new(),
             epoch: 1,
             version: 0,
         }
@@ -66,6 +69,7 @@ impl Ours {
         for (group, fleet) in self.fleets.iter_mut().enumerate() {
             fleet.befall(trace, group as u64);
         }
+        self.decisions.clear();
         if trace.restarted {
             self.history = History::default();
             (self.epoch, self.version) = (self.epoch + 1, 0);
@@ -98,6 +102,7 @@ impl Ours {
         if !plan.moves.is_empty() {
             self.last_moved = trace.now;
         }
+        self.decisions = plan.decisions.iter().map(ToString::to_string).collect();
         for cause in plan.moves.iter().filter_map(|report| cause(&report.phase)) {
             *self.causes.entry(cause).or_default() += 1;
         }

@@ -13,9 +13,9 @@ use super::{Budget, Plan};
 /// A shard that holds more than this share of what would be fair gives some away, in percent...
 const BEGIN_AT: u64 = 105;
 /// ...until it is down to this...
-const GOAL: u64 = 104;
+const GOAL: u64 = 105;
 /// ...and none is filled further than this by it.
-const BRIM: u64 = 101;
+const BRIM: u64 = 103;
 /// Shards that make room for a large target fill others up to this.
 const AROUND: u64 = 105;
 

@@ -107,7 +107,8 @@ impl Planner<'_> {
         let mut places = Vec::with_capacity(leaving.len());
         let mut rooms = Vec::new();
         for (load, target) in leaving {
-            if let Some(to) = shelves.choose(self.wish(target, load, None, Reach::Ready)) {
+            let to = shelves.choose(self.wish(target, load, None, Reach::Ready));
+            if let Some(to) = to.filter(|to| !self.has_failed_at(target, *to)) {
                 shelves.reserve(to, load);
                 places.push(Wanted { target, load, from, to });
                 continue;
@@ -116,8 +117,10 @@ impl Planner<'_> {
                 return None;
             }
             let tag = self.tag(target);
-            let open = |at: usize| at < from && !rooms.contains(&at) && self.may_take(tag, at);
-            let room = self.make_room(load, goal, &mut shelves, open)?;
+            let open = |at: usize| self.may_take(tag, at) && !self.has_failed_at(target, at);
+            let room = self.make_room(load, goal, &mut shelves, |at| {
+                at < from && !rooms.contains(&at) && open(at)
+            })?;
             // Nothing else comes there meanwhile.
             shelves.close(room.at);
             rooms.push(room.at);

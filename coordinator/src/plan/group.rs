@@ -331,6 +331,10 @@ impl<'a> Planner<'a> {
         plan.busy = true;
         for (target, load, from) in stranded {
             let lost = self.bins[from].id;
+            if let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan) {
+                self.refuse(plan, target, Reason::AwaitingRoom { shard, load });
+                continue;
+            }
             let place = self.find_or_open(&mut shelves, target, load, Some(from));
             let Some(to) = place else {
                 self.press(target, load);
@@ -389,6 +393,13 @@ impl<'a> Planner<'a> {
         plan.history.moves.insert((group, target), Move { from, to, since: self.now });
         plan.moves.push(MoveReport { group, target, from, to, load, phase: MovePhase::Begun(why) });
         true
+    }
+
+    /// Whether a target went to a bin in vain not long ago.
+    pub(super) fn has_failed_at(&self, target: u64, index: usize) -> bool {
+        let cooldown = self.history.cooldowns.get(&(self.group, target));
+        let remembered = cooldown.filter(|it| !it.is_forgotten(self.limits, self.now));
+        remembered.is_some_and(|it| it.ordinals.contains(&self.bins[index].id.ordinal))
     }
 
     /// Whether a target may be moved now.

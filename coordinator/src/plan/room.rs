@@ -24,9 +24,9 @@ pub(super) struct Room {
 }
 
 impl Planner<'_> {
-    /// Where a target without owner that no bin has room for is to wait for room, instead of having a shard added. Only
-    /// where there is a shard more than all of them need anyhow: a small load in all shards together is what a large one
-    /// lacks, and one shard for each large target would soon be many.
+    /// Where a target without owner that no bin has room for is to wait for it, instead of having a shard added: where
+    /// what is leaving leaves enough, or small ones make way. Only where there are shards enough for all targets, and
+    /// for the latter one more; else large targets, replaced one after the other, would have ever more of them added.
     pub(super) fn await_room(
         &mut self,
         target: u64,
@@ -37,7 +37,7 @@ impl Planner<'_> {
     ) -> Option<ShardId> {
         let tag = self.tag(target);
         let pinned = self.book.rules.pin(tag.rule).is_some();
-        if pinned || !self.is_fine_grained() || !self.has_to_spare(0) {
+        if pinned || !self.is_fine_grained() || !self.has_to_spare(0, self.limits.fill_to) {
             return None;
         }
         if shelves.choose(self.wish(target, load, None, Reach::Any)).is_some() {
@@ -49,7 +49,7 @@ impl Planner<'_> {
             return None;
         }
         let room = self.room_to_come(tag, load).or_else(|| {
-            if !self.has_to_spare(1) {
+            if !self.has_to_spare(1, self.limits.relieve_to) {
                 return None;
             }
             let usable = self.bins.iter().filter(|bin| bin.is_usable() && bin.owner == 0);
@@ -70,12 +70,13 @@ impl Planner<'_> {
         Some(self.bins[room.at].id)
     }
 
-    /// Whether there are so many shards more than the load needs; those that are lost count, as they may return.
-    fn has_to_spare(&self, shards: u64) -> bool {
+    /// Whether there are so many shards more than the load needs when they are filled to that many percent. Those that
+    /// are lost count: they may return.
+    fn has_to_spare(&self, shards: u64, percent: u64) -> bool {
         let common = self.bins.iter().filter(|bin| bin.owner == 0);
         let capacity: u64 = common.map(|bin| bin.capacity).sum();
         let others = capacity.saturating_sub(self.limits.max_series.saturating_mul(shards));
-        self.common_load() <= share(others, self.limits.fill_to)
+        self.common_load() <= share(others, percent)
     }
 
     /// A bin that will have room as soon as what is leaving it is gone.

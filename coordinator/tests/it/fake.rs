@@ -70,6 +70,8 @@ pub(crate) struct Shard {
     pub(crate) stop: StopScrape,
     /// What it held after each assignment: address and state.
     pub(crate) history: Vec<Vec<(String, TargetState)>>,
+    /// How many reports had been asked for at each of these.
+    pub(crate) reports_before: Vec<usize>,
 }
 
 /// A running one. Stops with its context.
@@ -104,6 +106,7 @@ impl FakeSidecar {
             protocol: push::PROTOCOL,
             stop: StopScrape::default(),
             history: Vec::new(),
+            reports_before: Vec::new(),
         }));
         let service = CoordinationServer::new(Service { shard: Arc::clone(&shard) });
         let listen = "127.0.0.1:0".parse().unwrap();
@@ -123,6 +126,11 @@ impl FakeSidecar {
     /// Address and state of what it holds, in order of address.
     pub(crate) fn holds(&self) -> Vec<(String, TargetState)> {
         holds(&self.shard.lock())
+    }
+
+    /// What it holds, in full.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.shard.lock().held.values().map(|held| held.target.clone()).collect()
     }
 
     pub(crate) fn state_of(&self, address: &str) -> Option<TargetState> {
@@ -234,6 +242,7 @@ fn take(shard: &mut Shard, request: AssignRequest) -> Outcome {
     }
     let now = holds(shard);
     shard.history.push(now);
+    shard.reports_before.push(shard.reports);
     Outcome::Applied
 }
 

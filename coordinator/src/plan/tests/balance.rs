@@ -187,3 +187,120 @@ fn small_targets_are_drained_only_when_there_is_room_to_spare() {
     world.settle();
     assert_eq!(world.begun, 100, "25,600 and a tenth of a shard do");
 }
+
+/// Four shards, 60 % full, of which three would do, and a giant that no shard has room for.
+fn four_and_a_giant() -> World {
+    let mut world = four(Duration::ZERO);
+    for id in 0..100 {
+        world.forget(id);
+    }
+    world.settle();
+    world.target(1_000, 4_495);
+    world
+}
+
+#[test]
+fn a_giant_waits_for_room_where_there_is_a_shard_more_than_needed() {
+    let mut world = four_and_a_giant();
+    let plan = world.cycle();
+    assert_eq!(plan.shard_counts, [4]);
+    let refused = &plan.unassigned[0];
+    assert!(matches!(refused.reason, Reason::AwaitingRoom { load: 4_500, .. }), "{refused:?}");
+    let for_it = MovePhase::Begun(WhyMoved::Room { load: 4_500 });
+    assert!(plan.moves.iter().all(|report| report.phase == for_it), "{:?}", plan.moves);
+    let began = world.now;
+    world.settle();
+    assert_eq!(world.shards.len(), 4);
+    assert_eq!(world.owners(1_000).len(), 1);
+    assert!(world.now - began < 60_000);
+    assert!(world.loads().iter().all(|load| *load <= 9_500), "{:?}", world.loads());
+}
+
+#[test]
+fn a_giant_that_has_waited_for_long_gets_a_shard() {
+    let mut world = four_and_a_giant();
+    // What is to make way for it can be scraped nowhere else.
+    for id in 100..400 {
+        let owner = world.owner(id);
+        let elsewhere = world.shards.iter().map(|shard| shard.id).filter(|id| *id != owner);
+        world.unscrapable.extend(elsewhere.map(|shard| (id, shard)).collect::<Vec<_>>());
+    }
+    for _ in 0..25 {
+        world.cycle();
+        world.scrape();
+        world.pass(Duration::from_secs(10));
+    }
+    assert_eq!(world.shards.len(), 4);
+    for _ in 0..8 {
+        world.cycle();
+        world.scrape();
+        world.pass(Duration::from_secs(10));
+    }
+    assert_eq!(world.shards.len(), 5);
+    assert_eq!(world.owner(1_000).ordinal, 4);
+}
+
+#[test]
+fn a_giant_that_is_replaced_finds_its_place_again() {
+    let mut world = four(Duration::ZERO);
+    // Without it the others are more than 5 % above what is fair.
+    let first: Vec<u64> = world.shards[1].holdings.iter().map(|h| h.target).take(24).collect();
+    first.into_iter().for_each(|id| world.forget(id));
+    world.target(1_000, 1_915);
+    world.settle();
+    assert_eq!(world.begun, 0);
+    let at = world.owner(1_000);
+    for replaced in 0..3 {
+        world.forget(1_000 + replaced);
+        for _ in 0..60 {
+            let plan = world.cycle();
+            assert_eq!(plan.moves, [], "nobody takes its place meanwhile");
+            world.scrape();
+        }
+        world.target(1_001 + replaced, 1_915);
+        world.cycle();
+        assert_eq!(world.owner(1_001 + replaced), at);
+    }
+}
+
+#[test]
+fn a_shard_that_returns_takes_back_what_it_had() {
+    let mut world = four(Duration::ZERO);
+    for _ in 0..5 {
+        world.scrape();
+    }
+    for id in 0..400 {
+        world.target(id, 55);
+    }
+    world.cycle();
+    let before = world.assignments();
+    world.lose(2);
+    world.pass(Duration::from_secs(121));
+    world.settle();
+    assert!((0..400).all(|id| world.owners(id).iter().any(|shard| shard.ordinal != 2)));
+    world.find(2);
+    world.settle();
+    let after = world.assignments();
+    assert_eq!(after[..4], before[..]);
+    assert_eq!(world.begun, 0, "and nobody moves for it");
+}
+
+#[test]
+fn a_target_that_could_not_be_moved_to_a_shard_goes_elsewhere_next_time() {
+    let mut world = four(Duration::from_secs(60));
+    world.limits.min_shards = 1;
+    let first: u64 = (0..400).find(|id| world.owner(*id).ordinal == 3).unwrap();
+    for id in 0..400 {
+        world.target(id, 45);
+    }
+    // It can be scraped where it is, and on one of the others.
+    for ordinal in 0..2 {
+        world.unscrapable.push((first, ShardId { group: 0, ordinal }));
+    }
+    for _ in 0..40 {
+        world.settle();
+        world.pass(Duration::from_secs(61));
+    }
+    assert_eq!(world.owner(first).ordinal, 2);
+    assert!(world.rolled_back <= 2, "{}", world.rolled_back);
+}

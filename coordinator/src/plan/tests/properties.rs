@@ -108,16 +108,6 @@ fn airy(sizes: &[u64], groups: u32, shards: u32) -> World {
     world
 }
 
-/// Without targets that are large beside a shard's share: with these, what balance moves may never leave anything for
-/// parting copies.
-fn small(happening: Happening) -> Happening {
-    match happening {
-        Happening::Appear { id, series } => Happening::Appear { id, series: series % 500 },
-        Happening::Grow { id, series } => Happening::Grow { id, series: series % 500 },
-        other => other,
-    }
-}
-
 /// A target whose copies are on fewer ordinals than there are groups.
 fn together(world: &World, groups: u32) -> Option<u64> {
     let apart = |id: u64| {
@@ -234,7 +224,7 @@ proptest! {
     ) {
         let mut world = airy(&sizes, groups, shards);
         for happening in happenings {
-            happen(&mut world, small(happening));
+            happen(&mut world, happening);
             world.cycle();
         }
         let mut world = calm(world);
