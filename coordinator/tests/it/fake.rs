@@ -62,6 +62,9 @@ pub(crate) struct Shard {
     pub(crate) reports: usize,
     /// When its Prometheus was started.
     pub(crate) process_start_ms: i64,
+    /// Of the head of its Prometheus.
+    pub(crate) head_series: u64,
+    pub(crate) memory_bytes: u64,
     /// 0: it is of the version before deltas.
     pub(crate) protocol: u32,
     pub(crate) stop: StopScrape,
@@ -98,6 +101,8 @@ impl FakeSidecar {
             assigned: 0,
             reports: 0,
             process_start_ms: 0,
+            head_series: 1234,
+            memory_bytes: 0,
             protocol: push::PROTOCOL,
             stop: StopScrape::default(),
             history: Vec::new(),
@@ -269,7 +274,8 @@ fn report(shard: &mut Shard) -> ReportResponse {
         targets,
         engine: Some(Engine {
             state: shard.engine.into(),
-            head_series: 1234,
+            head_series: shard.head_series,
+            memory_bytes: shard.memory_bytes,
             version: "2.42.0".to_owned(),
             process_start_ms: shard.process_start_ms,
             ..Engine::default()
