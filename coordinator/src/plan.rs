@@ -268,6 +268,8 @@ pub struct History {
     budget: Option<(u64, i64)>,
     /// The same, for balance, by group.
     balanced: BTreeMap<u32, (u64, i64)>,
+    /// And for shards that stand out far.
+    urgent: BTreeMap<u32, (u64, i64)>,
     /// The same, for parting what other groups have on the same ordinal.
     parted: BTreeMap<u32, (u64, i64)>,
 }

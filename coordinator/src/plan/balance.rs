@@ -27,7 +27,8 @@ const ALWAYS: u64 = 8;
 /// A shard stands out for that long before anything is moved: a large target that is away for a moment will be back,
 /// and needs the place that it left.
 const PATIENCE_MS: i64 = 90_000;
-/// What holds more than this share of what would be fair, in percent, is not waited for.
+/// What holds more than this share of what would be fair, in percent, is not waited for, and as many moves more are
+/// allowed for it.
 const AT_ONCE: u64 = 109;
 
 /// What holds less than one in so many parts of its fair share has not lost a large target: it is new, and is filled at
@@ -48,11 +49,13 @@ impl Planner<'_> {
         self.thin_out(&mut parted, budget, plan);
         plan.history.parted.insert(self.group, (parted.thousandths, self.now));
         let mut balanced = Allowance::refilled(&self.history.balanced, self);
+        let mut urgent = Allowance::refilled(&self.history.urgent, self);
         if self.bins.len() == self.existing && self.is_fine_grained() {
             for pool in self.pools() {
-                self.level_out(pool, &mut balanced, budget, plan);
+                self.level_out(pool, [&mut balanced, &mut urgent], budget, plan);
             }
         }
+        plan.history.urgent.insert(self.group, (urgent.thousandths, self.now));
         plan.history.balanced.insert(self.group, (balanced.thousandths, self.now));
     }
 
@@ -60,7 +63,7 @@ impl Planner<'_> {
     fn level_out(
         &mut self,
         pool: u16,
-        allowance: &mut Allowance,
+        [allowance, for_far]: [&mut Allowance; 2],
         budget: &mut Budget,
         plan: &mut Plan,
     ) {
@@ -121,7 +124,10 @@ impl Planner<'_> {
                 continue;
             };
             let nearly_full = share(self.bins[from].capacity, self.limits.relieve_to);
-            if budget.is_spent() || !(allowance.take() || committed > nearly_full) {
+            let far = committed > share(fair, AT_ONCE);
+            let mut allowed =
+                || committed > nearly_full || allowance.take() || (far && for_far.take());
+            if budget.is_spent() || !allowed() {
                 return;
             }
             let why = WhyMoved::Balance { load: committed, mean: fair };

@@ -56,10 +56,10 @@ fn one_shard_more_moves_few_targets_at_once_and_a_few_each_half_hour() {
     let mut world = four(Duration::ZERO);
     world.add_shard();
     world.settle();
-    assert_eq!(world.begun, 8, "the least there is, of 400 targets");
+    assert_eq!(world.begun, 16, "twice the least there is, of 400 targets");
     world.pass(Duration::from_secs(600));
     world.settle();
-    assert!((10..=12).contains(&world.begun), "{}", world.begun);
+    assert!((19..=23).contains(&world.begun), "{}", world.begun);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_coordinator_that_restarts_after_a_balance_moves_no_more_than_once_more() {
     world.settle();
     world.history = History::default();
     world.settle();
-    assert_eq!(world.begun, 16);
+    assert_eq!(world.begun, 32);
 }
 
 #[test]

@@ -279,8 +279,8 @@ proptest! {
         let start = world.now;
         world.settle();
         let seconds = u64::try_from(world.now - start).unwrap() / 1_000;
-        // Eight at once, and eight each third of an hour.
-        prop_assert!(world.begun - before <= 8 + usize::try_from(seconds / 150).unwrap() + 1);
+        // Eight at once and eight each half hour, and as many again for what stands out far.
+        prop_assert!(world.begun - before <= 16 + usize::try_from(seconds / 112).unwrap() + 2);
     }
 }
 
