@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use coordinator::plan::{
     Condition, History, Holding, LifeLimits, Limits, Plan, ShardId, ShardLife, ShardView, Size,
-    Snapshot, State, TargetView, plan,
+    Snapshot, State, Tag, TargetView, plan,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -82,6 +82,7 @@ fn measure(targets: usize, groups: u32) -> anyhow::Result<f64> {
 fn limits() -> Limits {
     Limits {
         max_series: 30_000,
+        max_samples: 0,
         min_shards: 1,
         max_shards: 10_000,
         scalable: true,
@@ -101,7 +102,13 @@ fn limits() -> Limits {
 fn sizes(targets: usize, job: &Arc<str>) -> Vec<TargetView> {
     let size = |id: u64| SERIES / 2 + id.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (SERIES + 1);
     (0..targets as u64)
-        .map(|id| TargetView { id, job: Arc::clone(job), size: Size::Counted(size(id)) })
+        .map(|id| TargetView {
+            id,
+            job: Arc::clone(job),
+            size: Size::Counted(size(id)),
+            tag: Tag::default(),
+            interval_ms: 0,
+        })
         .collect()
 }
 
@@ -136,6 +143,7 @@ fn hand_over(seen: &mut Snapshot, placed: &Plan, job: &Arc<str>) {
                 job: Arc::clone(job),
                 state: State::Active,
                 series: series[&desired.target],
+                interval_ms: 0,
                 scrapes: 10,
                 good_scrapes: 10,
                 down: false,

@@ -12,6 +12,10 @@ pub struct Args {
     /// The one prometheus.yml; watched, and read again on POST /-/reload.
     #[arg(long = "config.file", default_value = "prometheus.yml")]
     pub(crate) config_file: PathBuf,
+    /// Placement rules: which shards targets are pinned to, and which targets are kept apart. YAML, read again with
+    /// --config.file.
+    #[arg(long = "placement.config-file")]
+    pub(crate) placement_file: Option<PathBuf>,
     /// Where the HTTP API listens.
     #[arg(long = "http-address", default_value = "0.0.0.0:9091")]
     pub(crate) http_address: SocketAddr,
@@ -40,6 +44,8 @@ pub struct Args {
     /// Most series a shard may hold.
     #[arg(long = "shard.max-series", default_value_t = 1_000_000)]
     pub(crate) max_series: u64,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
     /// Fewest shards of a replica group.
     #[arg(long = "shard.min-shard", default_value_t = 1)]
     pub(crate) min_shards: u32,
@@ -112,6 +118,39 @@ pub enum BackendKind {
     Static,
 }
 
+/// Flags about what else limits a shard.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LoadArgs {
+    /// Most samples a second that a shard of --shard.max-series may scrape, others in proportion; 0: not limited. What
+    /// a target weighs is then the larger of its shares of both.
+    #[arg(long = "shard.max-samples-per-second", default_value_t = 0)]
+    pub(crate) max_samples: u64,
+    /// Most series that the head of a shard's Prometheus may have; 0: not limited. What the head holds beyond what is
+    /// scraped (it keeps series for some hours) is taken off what the shard may hold, up to half of it.
+    #[arg(long = "shard.max-head-series", default_value_t = 0)]
+    pub(crate) max_head_series: u64,
+    /// Most memory that a shard's Prometheus may take, as in 16GB; 0: not limited. Beyond half of it a shard holds no
+    /// more than fits at the bytes a series that it takes, but half of what it may.
+    #[arg(long = "shard.max-memory", default_value = "0", value_parser = bytes)]
+    pub(crate) max_memory: u64,
+}
+
+/// A number of bytes, as Prometheus' flags have it: the units are powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let power = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(format!("{unit:?} is none of B, KB, MB, GB and TB")),
+    };
+    let number: u64 = number.parse().map_err(|_| "no number of bytes".to_owned())?;
+    number.checked_mul(1 << (10 * power)).ok_or_else(|| "too many bytes".to_owned())
+}
+
 /// Flags about shards in trouble, and about how fast things change.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LifeArgs {
@@ -141,4 +180,26 @@ pub struct LifeArgs {
     /// How long a target stays where it is after a failed move; doubled with each failure, up to 64 times.
     #[arg(long = "move.cooldown", default_value = "1m", value_parser = duration)]
     pub(crate) cooldown: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_have_the_units_of_prometheus() {
+        for (text, number) in [
+            ("0", 0),
+            ("17", 17),
+            ("2KB", 2_048),
+            ("3M", 3 << 20),
+            ("16GB", 16 << 30),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(bytes(text), Ok(number), "{text}");
+        }
+        for text in ["", "GB", "1.5GB", "-1", "1EB", "99999999999TB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

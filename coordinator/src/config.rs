@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use crate::Error;
 use crate::args::{Args, BackendKind, LifeArgs};
 use crate::detect::Patience;
+use crate::headroom::Caps;
 use crate::leader::{Fence, Leadership};
 use crate::plan::{LifeLimits, Limits};
 use crate::shared_folder::SharedFolder;
@@ -28,6 +29,7 @@ const DRAIN_TO: u64 = 90;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) config_file: PathBuf,
+    pub(crate) placement_file: Option<PathBuf>,
     pub(crate) http_address: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) leader_lock_file: PathBuf,
@@ -35,6 +37,7 @@ pub struct Config {
     pub(crate) interval: Duration,
     pub(crate) shard_timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) caps: Caps,
     pub(crate) patience: Patience,
     pub(crate) explore_concurrency: usize,
     pub(crate) discovery: discovery::Options,
@@ -73,8 +76,10 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
         check(&args)?;
+        let limits = limits(&args);
         let Args {
             config_file,
+            placement_file,
             http_address,
             data_dir,
             leader_lock_file,
@@ -83,15 +88,9 @@ impl TryFrom<Args> for Config {
             shard_timeout,
             backend,
             static_file,
-            max_series,
-            min_shards,
-            max_shards,
-            max_idle,
+            load,
             grace,
             life,
-            good_scrapes,
-            move_timeout,
-            moves_per_minute,
             explore_concurrency,
             replicas,
             objstore_config_file,
@@ -103,6 +102,7 @@ impl TryFrom<Args> for Config {
             prometheus_args,
             keep_shards,
             delete_shipped,
+            ..
         } = args;
         let backend = match backend {
             BackendKind::Static => BackendConfig::Static { file: static_file },
@@ -123,23 +123,9 @@ impl TryFrom<Args> for Config {
         };
         let guard = (discovery_max_loss, discovery_grace);
         let discovery = discovery_options(discovery_binary, guard, &backend, &data_dir)?;
-        let limits = Limits {
-            max_series,
-            min_shards,
-            max_shards,
-            scalable: matches!(backend, BackendConfig::Local(_)),
-            max_idle,
-            good_scrapes,
-            move_timeout,
-            grace,
-            moves_per_minute,
-            fill_to: FILL_TO,
-            relieve_to: RELIEVE_TO,
-            drain_to: DRAIN_TO,
-            life: life.limits(),
-        };
         Ok(Self {
             config_file,
+            placement_file,
             http_address,
             leader_lock_file: leader_lock_file.unwrap_or_else(|| data_dir.join("leader.lock")),
             leader_lease,
@@ -147,6 +133,7 @@ impl TryFrom<Args> for Config {
             interval,
             shard_timeout,
             limits,
+            caps: Caps { head_series: load.max_head_series, memory: load.max_memory },
             patience: life.patience(grace),
             explore_concurrency,
             discovery,
@@ -164,6 +151,25 @@ impl Config {
         };
         let folder = SharedFolder::join(&self.data_dir, &self.leader_lock_file).await?;
         Leadership::open(folder, &self.leader_lock_file, self.leader_lease, fence)
+    }
+}
+
+fn limits(args: &Args) -> Limits {
+    Limits {
+        max_series: args.max_series,
+        max_samples: args.load.max_samples,
+        min_shards: args.min_shards,
+        max_shards: args.max_shards,
+        scalable: args.backend == BackendKind::Local,
+        max_idle: args.max_idle,
+        good_scrapes: args.good_scrapes,
+        move_timeout: args.move_timeout,
+        grace: args.grace,
+        moves_per_minute: args.moves_per_minute,
+        fill_to: FILL_TO,
+        relieve_to: RELIEVE_TO,
+        drain_to: DRAIN_TO,
+        life: args.life.limits(),
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod apply;
 mod doubt;
+mod load;
 mod naming;
 mod observe;
 mod switch;
+mod tags;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -25,17 +27,21 @@ use crate::explore::Explorer;
 use crate::found::Found;
 use crate::found::recall::Recall;
 use crate::growth::Growth;
+use crate::headroom::{Caps, Headroom};
 use crate::leader::Leadership;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::own_folder::OwnFolder;
+use crate::placement::Placement;
 use crate::plan::{self, History, Limits, ShardId, Size};
+use crate::reload::Loaded;
 use crate::shard::agent::Agents;
 use crate::shard::shipping::Shippers;
 use crate::shard::{Backend, Fleet};
 use crate::status::Status;
 use crate::stop::Switch;
 use naming::Naming;
+use tags::Tags;
 use tell::Teller;
 
 /// While something is under way the next turn comes no later than this.
@@ -56,6 +62,7 @@ struct Track {
     doubt: Option<String>,
     /// Since when it has not taken what it was handed.
     deaf_since: Option<i64>,
+    headroom: Headroom,
 }
 
 /// The loop and all that it owns.
@@ -63,12 +70,15 @@ pub(crate) struct Cycle {
     interval: Duration,
     shard_timeout: Duration,
     limits: Limits,
+    caps: Caps,
     leadership: Leadership,
     /// The epoch of our term in this turn; `None`: another coordinator leads.
     term: Option<u64>,
     patience: Patience,
     backend: Backend,
     configs: watch::Receiver<Arc<promconf::Config>>,
+    placements: watch::Receiver<Arc<Placement>>,
+    tags: Tags,
     stops: watch::Receiver<Arc<StopScrape>>,
     switch: Switch,
     /// As it is in this turn.
@@ -109,7 +119,7 @@ impl Cycle {
         config: &Config,
         leadership: Leadership,
         backend: Backend,
-        configs: watch::Receiver<Arc<promconf::Config>>,
+        (configs, placements): Loaded,
         switch: Switch,
         metrics: Metrics,
         events: Events,
@@ -130,11 +140,14 @@ impl Cycle {
             interval: config.interval,
             shard_timeout: config.shard_timeout,
             limits: config.limits.clone(),
+            caps: config.caps,
             patience: config.patience.clone(),
             leadership,
             term: None,
             backend,
             configs,
+            placements,
+            tags: Tags::default(),
             stops: switch.watch(),
             stop: Arc::clone(&switch.watch().borrow()),
             switch,
@@ -184,6 +197,7 @@ impl Cycle {
             tokio::select! {
                 Ok(()) = self.groups.changed() => {}
                 Ok(()) = self.configs.changed() => {}
+                Ok(()) = self.placements.changed() => {}
                 Ok(()) = self.stops.changed() => {}
                 Ok(()) = self.backend.fleet.changed() => {}
                 () = self.explorer.news() => {}
@@ -214,12 +228,15 @@ impl Cycle {
         self.take_names(&reports);
         self.take_doubts(&reports);
         self.take_switch(&reports);
+        self.take_placement();
+        self.take_headroom(&reports, now);
         let seen = self.snapshot(&reports);
         watch.end("observe");
         let plan = plan::plan(&seen, &self.limits, &self.history, now);
         watch.end("plan");
         if self.term.is_some() {
             self.history = plan.history.clone();
+            self.note_departed(&plan, now);
             self.teller.tell(&plan, &self.found, &reports);
             self.explore(&plan);
             self.apply(&plan, &reports).await;

@@ -19,6 +19,8 @@ pub enum Error {
     #[error("{}: {what}", path.display())]
     StaticFile { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
+    PlacementFile { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
     LocalRecord { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
     DataFolder { path: PathBuf, what: String },

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use discovery::{JobGroups, JobState};
+use promconf::target::JOB;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,8 +21,10 @@ use crate::explore::{Explorer, Trial};
 use crate::foresee::foresee;
 use crate::found::names::Memory;
 use crate::found::{self, Found};
+use crate::placement::Tagger;
 use crate::plan::{
-    History, LifeLimits, Limits, SERIES_PER_SCRAPE, Size, Snapshot, TargetView, Unassigned,
+    History, Holding, LifeLimits, Limits, Rules, SERIES_PER_SCRAPE, Size, Snapshot, Tag,
+    TargetView, Unassigned,
 };
 use sizes::Sizes;
 
@@ -42,7 +45,11 @@ pub struct Request {
     /// Known sizes: `/api/v1/snapshot` of a coordinator, or the answer of a Prometheus to the instant query
     /// `scrape_samples_post_metric_relabeling`. Alone it is taken for all targets that there are.
     pub snapshot: Option<PathBuf>,
+    /// Placement rules; without `config_file` they see no label but the job's name.
+    pub placement_file: Option<PathBuf>,
     pub max_series: u64,
+    /// Most samples a second of a shard; 0: not limited. Without `config_file` intervals are not known.
+    pub max_samples: u64,
     /// Most shards of a group; `None`: as many as it takes.
     pub max_shards: Option<u32>,
     pub replicas: u32,
@@ -59,7 +66,7 @@ pub struct Request {
 pub struct Forecast {
     /// Shards of each replica group.
     pub shards_per_group: Vec<u32>,
-    /// No placement can do with fewer a group: the load over a shard's capacity.
+    /// No placement can do with fewer a group: series and samples a second over what a shard may have of them.
     pub lower_bound: u64,
     pub max_series: u64,
     pub targets: usize,
@@ -70,6 +77,8 @@ pub struct Forecast {
     pub dropped: usize,
     /// Series of one replica group, with the five that Prometheus adds to each target.
     pub load: u64,
+    /// Of one replica group, as far as intervals are known.
+    pub samples_per_second: f64,
     pub jobs: Vec<JobForecast>,
     pub shards: Vec<ShardForecast>,
     /// Targets that alone exceed a shard.
@@ -152,6 +161,9 @@ struct Candidate {
     job: Arc<str>,
     url: String,
     series: Option<u64>,
+    /// What placement rules make of it.
+    tag: Tag,
+    interval: Duration,
 }
 
 /// Makes a forecast. Everything it starts ends with `ctx.shutdown`.
@@ -162,6 +174,9 @@ pub async fn run(request: Request, ctx: &svc::Context) -> anyhow::Result<Forecas
         Some(path) => Sizes::read(path).await?,
         None => Sizes::default(),
     };
+    let placement = crate::reload::load_placement(request.placement_file.as_deref()).await;
+    let placement = Arc::new(placement.context("load --placement.config-file")?);
+    let (rules, mut tagger) = (Arc::clone(&placement.rules), Tagger::new(placement));
     let mut forecast = Forecast { shards_now: sizes.shards_now(), ..Forecast::default() };
     let candidates = match &request.config_file {
         Some(path) => {
@@ -169,15 +184,28 @@ pub async fn run(request: Request, ctx: &svc::Context) -> anyhow::Result<Forecas
             let config = Arc::new(config);
             let found = discover(&config, &request, until, ctx, &mut forecast).await?;
             forecast.dropped = found.dropped_counts.values().sum();
-            count(&config, &found, &sizes, &request, until, ctx, &mut forecast).await
+            let mut all = count(&config, &found, &sizes, &request, until, ctx, &mut forecast).await;
+            for (candidate, found) in all.iter_mut().zip(&found.targets) {
+                let labels = &found.target.labels;
+                candidate.tag = tagger.tag(&found.job, &|name| labels.value(name));
+                candidate.interval = found.target.scrape_interval();
+            }
+            all
         }
-        None => sizes.candidates(),
+        None => {
+            let mut all = sizes.candidates();
+            for candidate in &mut all {
+                let job = Arc::clone(&candidate.job);
+                candidate.tag = tagger.tag(&job, &|name| if name == JOB { &job } else { "" });
+            }
+            all
+        }
     };
     ensure!(
         request.config_file.is_some() || request.snapshot.is_some(),
         "--config.file or --snapshot is needed"
     );
-    place(candidates, &request, forecast).await
+    place(candidates, rules, &request, forecast).await
 }
 
 /// The bounds that a coordinator has by default, with these.
@@ -270,6 +298,8 @@ async fn count(
             job: Arc::clone(&found.job),
             url: found.target.url(),
             series: sizes.of(found),
+            tag: Tag::default(),
+            interval: Duration::ZERO,
         })
         .collect();
     let open: HashSet<u64> = candidates
@@ -326,16 +356,20 @@ async fn scrape(
 /// The planner, on an empty world.
 async fn place(
     candidates: Vec<Candidate>,
+    rules: Arc<Rules>,
     request: &Request,
     mut forecast: Forecast,
 ) -> anyhow::Result<Forecast> {
     let limits = limits(request.max_series, request.max_shards)?;
+    let limits = Limits { max_samples: request.max_samples, ..limits };
     let means = means(&candidates);
     let mut targets: Vec<TargetView> = candidates
         .iter()
         .map(|candidate| TargetView {
             id: candidate.id,
             job: Arc::clone(&candidate.job),
+            tag: candidate.tag,
+            interval_ms: u32::try_from(candidate.interval.as_millis()).unwrap_or(u32::MAX),
             size: match candidate.series {
                 Some(series) => Size::Counted(series),
                 None => Size::Tentative(means.get(&candidate.job).copied().unwrap_or(SMALL)),
@@ -345,14 +379,15 @@ async fn place(
     targets.sort_by_key(|target| target.id);
     targets.dedup_by_key(|target| target.id);
     forecast.add_targets(&targets, &limits);
-    let seen = Snapshot { targets, groups: request.replicas, ..Snapshot::default() };
+    let seen = Snapshot { targets, rules, groups: request.replicas, ..Snapshot::default() };
+    let bounds = limits.clone();
     let planned = tokio::task::spawn_blocking(move || {
-        foresee(seen, &limits, &History::default(), 0, (STEP_MS, MOST_TURNS))
+        foresee(seen, &bounds, &History::default(), 0, (STEP_MS, MOST_TURNS))
     });
     let (plans, after) = planned.await.context("plan")?;
     let names: HashMap<u64, &Candidate> =
         candidates.iter().map(|candidate| (candidate.id, candidate)).collect();
-    forecast.add_shards(&after);
+    forecast.add_shards(&after, &limits);
     let name = |id: u64| {
         names.get(&id).map(|candidate| (candidate.job.to_string(), candidate.url.clone()))
     };
@@ -416,13 +451,24 @@ impl Forecast {
         self.targets = targets.len();
         self.counted = self.targets - self.guessed;
         self.max_series = limits.max_series;
+        let samples = targets.iter().map(TargetView::samples_per_second).sum::<f64>();
+        self.samples_per_second = samples;
         self.lower_bound = self.load.div_ceil(limits.max_series.max(1));
+        if limits.max_samples > 0 {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few")]
+            let by_samples = (samples / limits.max_samples as f64).ceil() as u64;
+            self.lower_bound = self.lower_bound.max(by_samples);
+        }
     }
 
-    fn add_shards(&mut self, after: &Snapshot) {
+    fn add_shards(&mut self, after: &Snapshot, limits: &Limits) {
         let shard = |shard: &crate::plan::ShardView| {
-            let loads = shard.holdings.iter().map(|held| held.series + SERIES_PER_SCRAPE);
-            let load: u64 = loads.sum();
+            let interval = |held: &Holding| {
+                let at = after.targets.binary_search_by_key(&held.target, |target| target.id);
+                at.map_or(0, |at| after.targets[at].interval_ms)
+            };
+            let held = shard.holdings.iter();
+            let load: u64 = held.map(|held| limits.load(held.series, interval(held))).sum();
             ShardForecast {
                 id: shard.id.to_string(),
                 targets: shard.holdings.len(),

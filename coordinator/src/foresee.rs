@@ -105,6 +105,7 @@ fn holding(
         job: Arc::clone(job),
         state: desired.state,
         series,
+        interval_ms: held.map_or(0, |held| held.interval_ms),
         scrapes,
         good_scrapes: if down { 0 } else { scrapes },
         down,
@@ -121,6 +122,8 @@ mod tests {
             id,
             job: Arc::clone(&job),
             size: Size::Counted(*series),
+            tag: crate::plan::Tag::default(),
+            interval_ms: 0,
         });
         let limits = Limits { max_series: capacity, ..limits() };
         let shards = (0..shards).map(|ordinal| new_shard(ShardId { group: 0, ordinal }, &limits));
@@ -157,6 +160,7 @@ mod tests {
                 target,
                 job: Arc::clone(&job),
                 state: State::Active,
+                interval_ms: 0,
                 series: 600,
                 scrapes: 9,
                 good_scrapes: 9,

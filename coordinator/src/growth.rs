@@ -97,6 +97,8 @@ mod tests {
             id,
             job: Arc::from("job"),
             size: Size::Counted(*series),
+            tag: crate::plan::Tag::default(),
+            interval_ms: 0,
         };
         (0..).zip(series).map(target).collect()
     }

@@ -17,10 +17,12 @@ pub mod forecast;
 pub mod foresee;
 mod found;
 mod growth;
+mod headroom;
 mod leader;
 mod ledger;
 mod metrics;
 mod own_folder;
+mod placement;
 pub mod plan;
 mod reload;
 mod shard;
@@ -54,10 +56,12 @@ pub struct Running {
 /// once it serves; everything ends with `ctx.shutdown`.
 pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let loaded = reload::load(&config.config_file).await.context("load --config.file")?;
+    let placement = reload::load_placement(config.placement_file.as_deref()).await;
+    let placement = placement.context("load --placement.config-file")?;
     let leadership = config.leadership().await?;
     let metrics = metrics::Metrics::register(&ctx);
     let events = events::Events::default();
-    let (reloader, configs) = reload::start(&config, loaded, &metrics, &ctx);
+    let (reloader, loaded) = reload::start(&config, (loaded, placement), &metrics, &ctx);
     let (status, statuses) = tokio::sync::watch::channel(std::sync::Arc::default());
     let ledger = ledger::Ledger::open(&config.data_dir.join(MOVES_FILE));
     let switch = stop::Switch::open(&config.data_dir)?;
@@ -75,7 +79,7 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
         growth: growth.clone(),
         past,
         switch: switch.clone(),
-        configs: configs.clone(),
+        configs: loaded.0.clone(),
     });
     let http = svc::http::serve(config.http_address, HTTP_GRACE, routes, &ctx).await?;
     // Only now, so that a taken port starts no process.
@@ -83,7 +87,7 @@ pub async fn run(config: Config, ctx: svc::Context) -> anyhow::Result<Running> {
     let backend = shard::Backend::start(&config, &leadership, &events, &ctx).await?;
     let kept = (ledger, growth);
     let cycle = cycle::Cycle::new(
-        &config, leadership, backend, configs, switch, metrics, events, kept, status, &ctx,
+        &config, leadership, backend, loaded, switch, metrics, events, kept, status, &ctx,
     )?;
     ctx.tasks.spawn("cycle", cycle.run(ctx.shutdown.clone()));
     ctx.probe.ready();

@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     shard_series: Gauges,
     shard_targets: Gauges,
     shard_capacity: Gauges,
+    shard_load: Gauges,
     oversize: Gauge,
     held_jobs: Gauge,
     phases: Family<Labels, Histogram, fn() -> Histogram>,
@@ -87,6 +88,7 @@ impl Metrics {
                 shard_series: Family::default(),
                 shard_targets: Family::default(),
                 shard_capacity: Family::default(),
+                shard_load: Family::default(),
                 oversize: Gauge::default(),
                 held_jobs: Gauge::default(),
                 phases: Family::new_with_constructor(durations),
@@ -204,8 +206,13 @@ impl Metrics {
         );
         registry.register(
             name("shard_max_series"),
-            "Most series that a shard may hold",
+            "Most series that a shard may hold now",
             self.shard_capacity.clone(),
+        );
+        registry.register(
+            name("shard_load"),
+            "What a shard holds as planned with: series, or more where samples a second weigh more",
+            self.shard_load.clone(),
         );
         registry.register(
             name("oversize_targets"),
@@ -314,6 +321,7 @@ impl Metrics {
         self.shard_series.clear();
         self.shard_targets.clear();
         self.shard_capacity.clear();
+        self.shard_load.clear();
         set(&self.oversize, shown.oversize);
         set(&self.moving, shown.moving);
         let broken = shown.shards.iter().filter(|shard| shard.has_config_error);
@@ -323,6 +331,8 @@ impl Metrics {
             let label = [("shard", shard.name.clone())];
             let series = i64::try_from(shard.series).unwrap_or(i64::MAX);
             self.shard_series.get_or_create(&label).set(series);
+            let load = i64::try_from(shard.load).unwrap_or(i64::MAX);
+            self.shard_load.get_or_create(&label).set(load);
             let capacity = i64::try_from(shard.capacity).unwrap_or(i64::MAX);
             self.shard_capacity.get_or_create(&label).set(capacity);
             set(&self.shard_targets.get_or_create(&label), shard.targets);
@@ -362,6 +372,7 @@ pub(crate) struct ShownShard {
     pub(crate) engine: &'static str,
     pub(crate) state: &'static str,
     pub(crate) series: u64,
+    pub(crate) load: u64,
     pub(crate) capacity: u64,
     pub(crate) targets: usize,
     pub(crate) has_config_error: bool,

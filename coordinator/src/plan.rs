@@ -7,7 +7,10 @@
 //!
 //! Loads are in series: what a scrape leaves after metric relabelling plus the five series that Prometheus itself
 //! adds per target (`up`, `scrape_duration_seconds`, `scrape_samples_scraped`,
-//! `scrape_samples_post_metric_relabeling`, `scrape_series_added`).
+//! `scrape_samples_post_metric_relabeling`, `scrape_series_added`). Where samples a second are limited, too, a target
+//! weighs as much as that many series as its samples a second are worth, if these are more ([`Limits::load`]). So each
+//! shard has one capacity, and what fits by it fits by both: no sum of series, and none of samples, exceeds the sum of
+//! the larger of the two.
 
 mod balance;
 mod bins;
@@ -16,10 +19,12 @@ mod decision;
 mod drain;
 mod group;
 mod lifecycle;
+mod obey;
 mod quarantine;
 mod reconcile;
 mod relieve;
 mod room;
+mod rules;
 mod scale;
 mod shelves;
 #[cfg(test)]
@@ -34,6 +39,8 @@ use std::time::Duration;
 use copies::Copies;
 pub use decision::{Decision, MovePhase, MoveReport, Reason, WhyMoved};
 pub use lifecycle::{LifeLimits, Rung, ShardLife, Shipped};
+use rules::RuleBook;
+pub use rules::{Pin, Rule, Rules, Spread, Tag};
 
 /// Series that Prometheus adds to each target.
 pub const SERIES_PER_SCRAPE: u64 = 5;
@@ -80,6 +87,10 @@ pub struct Snapshot {
     pub groups: u32,
     /// Jobs whose discovery has not answered in full yet: what a shard holds of them stays, found or not.
     pub held_jobs: BTreeSet<Arc<str>>,
+    /// The operator's placement rules.
+    pub rules: Arc<Rules>,
+    /// What they make of targets that shards hold and discovery does not know (yet).
+    pub held_tags: BTreeMap<u64, Tag>,
 }
 
 /// A discovered target.
@@ -88,6 +99,9 @@ pub struct TargetView {
     pub id: u64,
     pub job: Arc<str>,
     pub size: Size,
+    pub tag: Tag,
+    /// How often it is scraped, in milliseconds; 0: not known, or of no account.
+    pub interval_ms: u32,
 }
 
 /// How many series a target has after metric relabelling.
@@ -137,6 +151,8 @@ pub struct Holding {
     pub state: State,
     /// After metric relabelling, as last counted or told.
     pub series: u64,
+    /// Where discovery does not know it; see [`TargetView::interval_ms`].
+    pub interval_ms: u32,
     /// Since the shard was given the target.
     pub scrapes: u64,
     /// Successful ones in a row, up to now.
@@ -173,6 +189,8 @@ impl State {
 pub struct Limits {
     /// Capacity of a shard that does not exist yet.
     pub max_series: u64,
+    /// Most samples a second of such a shard; others in proportion to their capacity. 0: not limited.
+    pub max_samples: u64,
     pub min_shards: u32,
     pub max_shards: u32,
     /// Whether shards can be added and removed at all.
@@ -194,6 +212,35 @@ pub struct Limits {
     /// Up to what share of their capacity the other shards may be filled by draining one, in percent.
     pub drain_to: u64,
     pub life: LifeLimits,
+}
+
+impl Limits {
+    /// What a target weighs, in series: those that it has, or those whose share of a shard is its share of the samples
+    /// a second, whichever is more.
+    #[must_use]
+    pub fn load(&self, series: u64, interval_ms: u32) -> u64 {
+        let all = series.saturating_add(SERIES_PER_SCRAPE);
+        let each = u128::from(interval_ms) * u128::from(self.max_samples);
+        if each == 0 {
+            return all;
+        }
+        let samples = (u128::from(all) * 1_000).saturating_mul(u128::from(self.max_series));
+        all.max(u64::try_from(samples.div_ceil(each)).unwrap_or(u64::MAX))
+    }
+}
+
+impl TargetView {
+    /// Samples a second that Prometheus stores of it; 0 where size or interval are not known.
+    #[must_use]
+    pub fn samples_per_second(&self) -> f64 {
+        match self.size {
+            Size::Counted(series) | Size::Tentative(series) if self.interval_ms > 0 => {
+                series.saturating_add(SERIES_PER_SCRAPE) as f64 * 1_000.0
+                    / f64::from(self.interval_ms)
+            }
+            _ => 0.0,
+        }
+    }
 }
 
 /// What the planner remembers from plan to plan. Losing it (a restart) costs patience, never targets.
@@ -288,9 +335,11 @@ pub struct Unassigned {
 pub fn plan(seen: &Snapshot, limits: &Limits, history: &History, now: i64) -> Plan {
     let mut plan = Plan::default();
     let mut budget = Budget::refilled(history.budget, limits, now);
+    let book = RuleBook::of(seen);
     for group in 0..seen.groups {
         let copies = Copies::of_others(seen, &plan, group).with_failed(limits, history, group, now);
-        group::Planner::new(seen, limits, history, now, group, &copies).run(&mut budget, &mut plan);
+        group::Planner::new(seen, (limits, &book), history, now, group, &copies)
+            .run(&mut budget, &mut plan);
     }
     plan.history.budget = Some((budget.thousandths, now));
     plan.busy |= plan.moves.iter().any(|report| report.phase.is_begun());

@@ -1,4 +1,4 @@
-//! The user's prometheus.yml: loaded, watched, and kept when the next one is broken.
+//! The user's prometheus.yml and placement rules: loaded, watched, and kept when the next ones are broken.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::placement::Placement;
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_secs(2);
@@ -42,30 +43,44 @@ pub(crate) async fn load(path: &Path) -> anyhow::Result<PromConfig> {
     Ok(tokio::task::spawn_blocking(move || promconf::load(&path)).await??)
 }
 
-/// Watches the file from now on. The receiver has the last configuration that was good.
+/// The same of the placement rules, if there is a file of them.
+pub(crate) async fn load_placement(path: Option<&Path>) -> anyhow::Result<Placement> {
+    let Some(path) = path.map(Path::to_owned) else { return Ok(Placement::default()) };
+    Ok(tokio::task::spawn_blocking(move || Placement::load(&path)).await??)
+}
+
+/// The last configuration and the last placement rules that were good.
+pub(crate) type Loaded = (watch::Receiver<Arc<PromConfig>>, watch::Receiver<Arc<Placement>>);
+
+/// Watches the files from now on.
 pub(crate) fn start(
     config: &Config,
-    loaded: PromConfig,
+    (loaded, placement): (PromConfig, Placement),
     metrics: &Metrics,
     ctx: &svc::Context,
-) -> (Reloader, watch::Receiver<Arc<PromConfig>>) {
+) -> (Reloader, Loaded) {
     let (requests, received) = mpsc::channel(REQUESTS);
     report_unknown(&loaded);
     metrics.config_loaded(true);
     let (sender, receiver) = watch::channel(Arc::new(loaded));
+    let (placement_sender, placements) = watch::channel(Arc::new(placement));
     let watcher = Watcher {
         path: config.config_file.clone(),
+        placement_path: config.placement_file.clone(),
         sender,
+        placements: placement_sender,
         metrics: metrics.clone(),
         last_error: None,
     };
     ctx.tasks.spawn("configuration watch", watcher.run(received, ctx.shutdown.clone()));
-    (Reloader { requests }, receiver)
+    (Reloader { requests }, (receiver, placements))
 }
 
 struct Watcher {
     path: PathBuf,
+    placement_path: Option<PathBuf>,
     sender: watch::Sender<Arc<PromConfig>>,
+    placements: watch::Sender<Arc<Placement>>,
     metrics: Metrics,
     /// So that a broken file is logged once.
     last_error: Option<String>,
@@ -103,7 +118,7 @@ impl Watcher {
 
     /// Changes when the file, or one of those that it includes, does.
     async fn stamp(&self) -> Option<u64> {
-        let path = self.path.clone();
+        let (path, placement) = (self.path.clone(), self.placement_path.clone());
         let read = move || -> Option<u64> {
             let text = std::fs::read(&path).ok()?;
             let mut hash = xxhash_rust::xxh64::Xxh64::new(0);
@@ -113,17 +128,31 @@ impl Watcher {
                 let included = promconf::load(&path).map(|config| config.hash);
                 hash.update(included.unwrap_or_default().as_bytes());
             }
+            if let Some(placement) = placement {
+                hash.update(&std::fs::read(placement).unwrap_or_default());
+            }
             Some(hash.digest())
         };
         tokio::task::spawn_blocking(read).await.ok().flatten()
     }
 
+    /// Both or neither.
+    async fn load(&self) -> anyhow::Result<(PromConfig, Placement)> {
+        let loaded = load(&self.path).await?;
+        Ok((loaded, load_placement(self.placement_path.as_deref()).await?))
+    }
+
     async fn reload(&mut self) -> Result<(), String> {
-        let loaded = load(&self.path).await;
+        let loaded = self.load().await;
         self.metrics.config_loaded(loaded.is_ok());
         match loaded {
-            Ok(loaded) => {
+            Ok((loaded, placement)) => {
                 self.last_error = None;
+                self.placements.send_if_modified(|known| {
+                    let changed = !known.is_same(&placement);
+                    *known = Arc::new(placement);
+                    changed
+                });
                 if loaded.hash != self.sender.borrow().hash {
                     info!(hash = loaded.hash, "configuration reloaded");
                     report_unknown(&loaded);

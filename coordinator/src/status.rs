@@ -39,13 +39,18 @@ pub(crate) struct Basis {
 #[derive(Debug)]
 pub(crate) struct ShardStatus {
     pub(crate) endpoint: Endpoint,
+    /// As configured.
     pub(crate) max_series: u64,
+    /// What it may hold now, and what it holds, as planned with: in series, and with samples a second and what its head
+    /// holds of the past where these are limited.
+    pub(crate) capacity: u64,
+    pub(crate) load: u64,
     /// While it is ready its rung on the ladder (`active`, `draining`, `empty`, `shipping`, `shipped`, `removable`), else
     /// what is wrong with it: `starting`, `engine_down`, `agent_down`, `unreachable`, `lost`, `quarantined`.
     pub(crate) state: &'static str,
     /// `ready`, `starting`, `unreachable`.
     pub(crate) engine: &'static str,
-    /// Series of what it holds, as planned with.
+    /// Series of what it holds.
     pub(crate) series: u64,
     /// How often its Prometheus was seen to start anew lately.
     pub(crate) restarts: usize,

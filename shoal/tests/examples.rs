@@ -21,7 +21,8 @@ fn every_example_has_a_test() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let known = name.starts_with("prometheus")
             || name.starts_with("objstore")
-            || ["static-shards.yaml", "corpus", "alerts.yml"].contains(&name.as_str());
+            || ["static-shards.yaml", "placement.yml", "corpus", "alerts.yml"]
+                .contains(&name.as_str());
         assert!(known, "examples/{name} is not read by any test");
     }
 }
@@ -116,7 +117,7 @@ struct Coordinator {
 }
 
 #[tokio::test]
-async fn static_shards_are_listed() {
+async fn static_shards_and_placement_rules_are_listed() {
     testkit::init();
     let folder = tempfile::tempdir().unwrap();
     let config_file = folder.path().join("prometheus.yml");
@@ -126,17 +127,19 @@ async fn static_shards_are_listed() {
         "--shard.backend=static".to_owned(),
         "--http-address=127.0.0.1:0".to_owned(),
         format!("--shard.static-file={}", examples().join("static-shards.yaml").display()),
+        format!("--placement.config-file={}", examples().join("placement.yml").display()),
         format!("--config.file={}", config_file.display()),
         format!("--data-dir={}", folder.path().join("data").display()),
     ]);
     let ctx = svc::Context::new();
     let running = coordinator::run(args.try_into().unwrap(), ctx.clone()).await.unwrap();
-    let url = format!("http://{}/api/v1/shards", running.http);
+    let url = format!("http://{}/api/v1/plan", running.http);
     let client = svc::http::client(Duration::from_secs(5)).unwrap();
     eventually(Duration::from_secs(20), "both shards are listed", async || {
         let answer: Value = client.get(&url).send().await?.json().await?;
         let shards = answer["data"]["shards"].as_array().map_or(0, Vec::len);
-        anyhow::ensure!(shards == 2, "{answer}");
+        let rules = answer["data"]["inputs"]["rules"].as_array().map_or(0, Vec::len);
+        anyhow::ensure!((shards, rules) == (2, 4), "{answer}");
         Ok(())
     })
     .await;

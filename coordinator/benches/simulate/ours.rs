@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coordinator::plan::{
     Condition, History, Holding, LifeLimits, Limits, MovePhase, ShardId, ShardLife, ShardView,
-    Size, Snapshot, TargetView, WhyMoved, plan,
+    Size, Snapshot, Tag, TargetView, WhyMoved, plan,
 };
 
 use super::fleet::{Fleet, Held};
@@ -33,6 +33,7 @@ const LATE: u64 = 3;
 pub(crate) fn limits(capacity: u64) -> Limits {
     Limits {
         max_series: capacity,
+        max_samples: 0,
         min_shards: 1,
         max_shards: 1_000,
         scalable: true,
@@ -141,6 +142,8 @@ impl Ours {
             } else {
                 Size::Counted(target.series)
             },
+            tag: Tag::default(),
+            interval_ms: 0,
         });
         let held_jobs: BTreeSet<Arc<str>> =
             silent.iter().flatten().map(|job| Arc::clone(&self.jobs[*job])).collect();
@@ -162,6 +165,7 @@ impl Ours {
                 ),
                 state: held.state,
                 series: trace.targets.get(*id).map_or(0, |target| target.series),
+                interval_ms: 0,
                 scrapes: held.scrapes,
                 good_scrapes: held.good,
                 down: held.scrapes > 0 && held.good == 0,
@@ -175,6 +179,7 @@ impl Ours {
             shards: shards.collect(),
             groups: self.fleets.len() as u32,
             held_jobs,
+            ..Snapshot::default()
         }
     }
 }
@@ -189,6 +194,7 @@ fn cause(phase: &MovePhase) -> Option<&'static str> {
             WhyMoved::Quarantine => "quarantine",
             WhyMoved::Room { .. } => "room",
             WhyMoved::SameOrdinal => "same ordinal",
+            WhyMoved::Pinned { .. } | WhyMoved::Apart { .. } | WhyMoved::Yield { .. } => "rule",
         }),
         MovePhase::Evacuated => Some("evacuated"),
         MovePhase::RolledBack { .. } => Some("rolled back"),

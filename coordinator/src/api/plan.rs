@@ -1,5 +1,6 @@
 //! `/api/v1/plan`: what the next turns would do and why; `/api/v1/moves`: what the past ones did.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{Api, bad_data, rfc3339_ms, success, unassigned_list};
 use crate::cycle::now_ms;
 use crate::foresee::foresee;
 use crate::ledger::{Entry, Moved};
-use crate::plan::{Limits, MovePhase, Plan, SERIES_PER_SCRAPE, Size};
+use crate::plan::{Limits, MovePhase, Plan, Rule, Size, Snapshot, Spread};
 use crate::status::Status;
 
 /// Most turns that are looked ahead.
@@ -61,12 +62,31 @@ struct Inputs {
     load: u64,
     held_jobs: Vec<String>,
     limits: LimitsShown,
+    /// Placement rules, in the order of their file; reasons name them by number or name.
+    rules: Vec<RuleShown>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleShown {
+    name: String,
+    /// Targets that fall under it.
+    targets: usize,
+    /// Ordinals that they may be on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<String>,
+    exclusive: bool,
+    /// `preferred` or `required`: how strictly they are kept apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LimitsShown {
     max_series: u64,
+    /// A second; 0: not limited.
+    max_samples: u64,
     min_shards: u32,
     max_shards: u32,
     scalable: bool,
@@ -217,7 +237,9 @@ fn answer(status: &Status, leader: bool, turns: usize) -> Answer {
 fn inputs(status: &Status) -> Inputs {
     let targets = &status.seen.targets;
     let loads = targets.iter().map(|target| match target.size {
-        Size::Counted(series) | Size::Tentative(series) => series + SERIES_PER_SCRAPE,
+        Size::Counted(series) | Size::Tentative(series) => {
+            status.basis.limits.load(series, target.interval_ms)
+        }
         Size::Unknown => 0,
     });
     let counted = targets.iter().filter(|target| crate::growth::counted(target).is_some());
@@ -228,12 +250,32 @@ fn inputs(status: &Status) -> Inputs {
         load: loads.sum(),
         held_jobs: status.seen.held_jobs.iter().map(ToString::to_string).collect(),
         limits: limits(&status.basis.limits),
+        rules: rules(&status.seen),
     }
+}
+
+fn rules(seen: &Snapshot) -> Vec<RuleShown> {
+    let mut counts: HashMap<u16, usize> = HashMap::new();
+    for target in seen.targets.iter().filter(|target| target.tag.rule > 0) {
+        *counts.entry(target.tag.rule).or_default() += 1;
+    }
+    let shown = |(number, rule): (u16, &Rule)| RuleShown {
+        name: rule.name.to_string(),
+        targets: counts.get(&number).copied().unwrap_or(0),
+        pinned: rule.pin.as_ref().map(ToString::to_string),
+        exclusive: rule.pin.as_ref().is_some_and(|pin| pin.exclusive),
+        spread: rule.spread.map(|spread| match spread {
+            Spread::Preferred => "preferred",
+            Spread::Required => "required",
+        }),
+    };
+    (1..).zip(seen.rules.iter()).map(shown).collect()
 }
 
 fn limits(limits: &Limits) -> LimitsShown {
     LimitsShown {
         max_series: limits.max_series,
+        max_samples: limits.max_samples,
         min_shards: limits.min_shards,
         max_shards: limits.max_shards,
         scalable: limits.scalable,
@@ -258,9 +300,9 @@ fn shards(status: &Status, now: i64) -> Vec<ShardState> {
         ShardState {
             id: shard.endpoint.id.to_string(),
             state: shard.state,
-            load: shard.series,
-            capacity: shard.max_series,
-            load_percent: (shard.series * 100).checked_div(shard.max_series).unwrap_or(0),
+            load: shard.load,
+            capacity: shard.capacity,
+            load_percent: shard.load.saturating_mul(100).checked_div(shard.capacity).unwrap_or(0),
             empty_seconds: empty.map(|empty| empty / 1_000),
             removable_in_seconds: removable.map(|empty| (patience - empty).max(0) / 1_000),
         }

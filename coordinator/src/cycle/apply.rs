@@ -146,29 +146,32 @@ impl Cycle {
 
     /// Publishes the picture and the metrics.
     pub(super) fn show(&self, seen: Snapshot, plan: &Plan, mut reports: Reports) {
-        let loads: HashMap<u64, u64> = seen
+        let sizes: HashMap<u64, (u64, u32)> = seen
             .targets
             .iter()
             .map(|target| match target.size {
-                Size::Counted(series) | Size::Tentative(series) => (target.id, series),
-                Size::Unknown => (target.id, 0),
+                Size::Counted(series) | Size::Tentative(series) => (target, series),
+                Size::Unknown => (target, 0),
             })
-            .map(|(id, series)| (id, series + SERIES_PER_SCRAPE))
+            .map(|(target, series)| (target.id, (series, target.interval_ms)))
             .collect();
         let mut shards = Vec::with_capacity(seen.shards.len());
         for (view, endpoint) in seen.shards.iter().zip(&self.fleet.endpoints) {
-            let held = view.holdings.iter();
-            let series = held
-                .map(|held| {
-                    loads.get(&held.target).copied().unwrap_or(held.series + SERIES_PER_SCRAPE)
-                })
-                .sum();
+            let (mut series, mut load) = (0, 0u64);
+            for held in &view.holdings {
+                let unknown = || (held.series, held.interval_ms);
+                let size = sizes.get(&held.target).copied().unwrap_or_else(unknown);
+                series += size.0 + SERIES_PER_SCRAPE;
+                load = load.saturating_add(self.limits.load(size.0, size.1));
+            }
             let known = reports.remove(&view.id);
             let current = known.as_ref().filter(|seen| seen.current).map(|seen| &*seen.report);
             let agent = self.agents.get(view.id).map(|agent| agent.view.borrow().clone());
             shards.push(ShardStatus {
                 endpoint: endpoint.clone(),
-                max_series: view.capacity,
+                max_series: self.max_series_of(endpoint),
+                capacity: view.capacity,
+                load,
                 state: self.state_name(view.id, view.condition, plan),
                 engine: engine_word(view.condition, current),
                 series,
@@ -255,7 +258,8 @@ impl Cycle {
                     engine: shard.engine,
                     state: shard.state,
                     series: shard.series,
-                    capacity: shard.max_series,
+                    load: shard.load,
+                    capacity: shard.capacity,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
                     has_config_error: has_config_error(shard.report.as_deref()),
                 })

@@ -13,9 +13,10 @@ use super::{Cycle, Track};
 use crate::Error;
 use crate::detect::{Detector, Engine, Look};
 use crate::explore::Trial;
+use crate::found;
 use crate::found::names::Memory;
-use crate::found::{self, Found};
-use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, TargetView};
+use crate::headroom::Headroom;
+use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, Tag, TargetView};
 
 /// The size of a target that did not answer, where its job has no other.
 const SMALL: u64 = 1_000;
@@ -90,6 +91,7 @@ impl Cycle {
                         looked_at: 0,
                         doubt: None,
                         deaf_since: None,
+                        headroom: Headroom::default(),
                     });
                 }
             }
@@ -248,19 +250,20 @@ impl Cycle {
     }
 
     /// What the planner rests on.
-    pub(super) fn snapshot(&self, reports: &Reports) -> Snapshot {
-        let targets = self.found.targets.iter().map(|found| {
+    pub(super) fn snapshot(&mut self, reports: &Reports) -> Snapshot {
+        let traits = self.tags.of_found().chain(std::iter::repeat((Tag::default(), 0)));
+        let targets = self.found.targets.iter().zip(traits).map(|(found, (tag, interval_ms))| {
             let id = found.target.id;
             let size = self.sizes.get(&id).cloned().unwrap_or(Size::Unknown);
-            TargetView { id, job: Arc::clone(&found.job), size }
+            TargetView { id, job: Arc::clone(&found.job), size, tag, interval_ms }
         });
         let shards = self.fleet.endpoints.iter().filter_map(|endpoint| {
             let track = self.tracks.get(&endpoint.id)?;
             let report = reports.get(&endpoint.id);
-            let holdings = report.map(|seen| holdings(&seen.report, &self.found));
+            let holdings = report.map(|seen| self.holdings(&seen.report));
             Some(ShardView {
                 id: endpoint.id,
-                capacity: endpoint.max_series.unwrap_or(self.limits.max_series),
+                capacity: track.headroom.capacity(self.max_series_of(endpoint)),
                 condition: track.detector.condition(),
                 known: track.known,
                 holdings: holdings.unwrap_or_default(),
@@ -271,12 +274,26 @@ impl Cycle {
                 },
             })
         });
+        let (targets, shards) = (targets.collect(), shards.collect());
         Snapshot {
-            targets: targets.collect(),
-            shards: shards.collect(),
+            targets,
+            shards,
             groups: self.fleet.groups,
             held_jobs: self.held_jobs(),
+            rules: Arc::clone(&self.tags.rules),
+            held_tags: self.tags.of_held(&self.found, reports),
         }
+    }
+
+    fn holdings(&self, report: &ReportResponse) -> Vec<Holding> {
+        let holding = |held: &TargetReport| {
+            let target = held.target.as_ref()?;
+            match self.found.get(target.id) {
+                Some(found) => holding(held, Some(Arc::clone(&found.job)), 0),
+                None => holding(held, None, self.interval_of_held(target)),
+            }
+        };
+        report.targets.iter().filter_map(holding).collect()
     }
 }
 
@@ -294,13 +311,8 @@ fn answered(report: Option<&ReportResponse>) -> Look {
     Look::Answered { engine, started: Some(started).filter(|started| *started > 0) }
 }
 
-fn holdings(report: &ReportResponse, found: &Found) -> Vec<Holding> {
-    report.targets.iter().filter_map(|held| holding(held, found)).collect()
-}
-
-fn holding(report: &TargetReport, found: &Found) -> Option<Holding> {
+fn holding(report: &TargetReport, known: Option<Arc<str>>, interval_ms: u32) -> Option<Holding> {
     let target = report.target.as_ref()?;
-    let known = found.get(target.id).map(|found| Arc::clone(&found.job));
     let series =
         if report.samples_post_relabel > 0 { report.samples_post_relabel } else { target.series };
     Some(Holding {
@@ -312,6 +324,7 @@ fn holding(report: &TargetReport, found: &Found) -> Option<Holding> {
             TargetState::Active | TargetState::Unspecified => State::Active,
         },
         series,
+        interval_ms,
         scrapes: report.scrapes,
         good_scrapes: report.good_scrapes,
         down: report.health() == Health::Down,

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 
 use super::{Candidate, Taken};
 use crate::found::FoundTarget;
+use crate::plan::Tag;
 
 /// A longer file is no snapshot: some 10 million targets.
 const MAX_FILE: u64 = 4 << 30;
@@ -84,6 +86,8 @@ impl Sizes {
                 job: Arc::from(target.job.as_str()),
                 url: target.url,
                 series: target.series,
+                tag: Tag::default(),
+                interval: Duration::ZERO,
             });
         }
         sizes
@@ -109,6 +113,8 @@ impl Sizes {
                 job: Arc::from(label("job")),
                 url: label("instance").to_owned(),
                 series: Some(series),
+                tag: Tag::default(),
+                interval: Duration::ZERO,
             });
             sizes.by_labels.insert(labels, series);
         }

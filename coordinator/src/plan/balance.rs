@@ -46,24 +46,29 @@ impl Planner<'_> {
     pub(super) fn balance(&mut self, budget: &mut Budget, plan: &mut Plan) {
         let mut parted = Allowance::refilled(&self.history.parted, self);
         self.part(&mut parted, budget, plan);
+        self.thin_out(&mut parted, budget, plan);
         plan.history.parted.insert(self.group, (parted.thousandths, self.now));
         let mut balanced = Allowance::refilled(&self.history.balanced, self);
         let mut urgent = Allowance::refilled(&self.history.urgent, self);
         if self.bins.len() == self.existing && self.is_fine_grained() {
-            self.level_out([&mut balanced, &mut urgent], budget, plan);
+            for pool in self.pools() {
+                self.level_out(pool, [&mut balanced, &mut urgent], budget, plan);
+            }
         }
         plan.history.urgent.insert(self.group, (urgent.thousandths, self.now));
         plan.history.balanced.insert(self.group, (balanced.thousandths, self.now));
     }
 
+    /// Within the shards of a pool; see [`Planner::pool_of`].
     fn level_out(
         &mut self,
+        pool: u16,
         [allowance, for_far]: [&mut Allowance; 2],
         budget: &mut Budget,
         plan: &mut Plan,
     ) {
         let fair = |bin: &Bin| {
-            let settled = !bin.draining && !bin.drained;
+            let settled = !bin.draining && !bin.drained && bin.owner == pool;
             bin.status == Status::Ready && settled && !bin.holds_oversize()
         };
         let ready: Vec<usize> = (0..self.bins.len()).filter(|at| fair(&self.bins[*at])).collect();
@@ -83,7 +88,7 @@ impl Planner<'_> {
         let level_of = |bin: &Bin| level(bin.used(), bin.capacity);
         let donors = ready.iter().filter(stands_out).copied();
         let mut donors: Donors = donors
-            .map(|at| ((Reverse(level_of(&self.bins[at])), at), self.candidates(at)))
+            .map(|at| ((Reverse(level_of(&self.bins[at])), at), self.candidates_of(pool, at)))
             .collect();
         let mut takers: BTreeSet<(u64, usize)> =
             ready.iter().map(|at| (level_of(&self.bins[*at]), *at)).collect();
@@ -108,7 +113,10 @@ impl Planner<'_> {
             let deficit = brim.saturating_sub(taker.used());
             let Some((load_of_it, target)) = self.pick_for(&mut candidates, excess, deficit, to)
             else {
-                if committed > share(fair, BEGIN_AT) {
+                // What is pinned does not count: others go on.
+                if committed > share(fair, BEGIN_AT)
+                    && (self.book.is_empty() || !candidates.is_empty())
+                {
                     let fill = level(load, capacity) / 10_000;
                     self.make_way(from, &candidates, (fair, fill), allowance, budget, plan);
                     return;
@@ -154,7 +162,9 @@ impl Planner<'_> {
             let sufficient = candidates.partition_point(|(load, _)| *load < excess);
             let at = if sufficient < fitting { sufficient } else { fitting.checked_sub(1)? };
             let picked = candidates.remove(at);
-            if !self.has_copy_at(picked.1, to) {
+            let tag = self.tag(picked.1);
+            let fits = self.may_take(tag, to) && self.is_apart(tag, to);
+            if fits && !self.has_copy_at(picked.1, to) {
                 return Some(picked);
             }
         }
@@ -173,7 +183,8 @@ impl Planner<'_> {
     ) {
         let committed = self.bins[from].committed;
         let excess = committed.saturating_sub(share(fair, GOAL));
-        let Some((load, _)) = candidates.iter().find(|(load, _)| *load >= excess) else { return };
+        let sufficient = candidates.iter().find(|(load, _)| *load >= excess);
+        let Some((load, target)) = sufficient else { return };
         // It would stand out where it comes to, too.
         if *load > share(fair, GOAL) {
             return;
@@ -181,7 +192,9 @@ impl Planner<'_> {
         let around = (fill * AROUND / 100).min(self.limits.relieve_to);
         let mut shelves = self.shelves(around);
         let goal = (fill * GOAL / 100).min(self.limits.relieve_to);
-        let Some(room) = self.make_room(*load, goal, &mut shelves, |at| at != from) else { return };
+        let tag = self.tag(*target);
+        let open = |at: usize| at != from && self.may_take(tag, at);
+        let Some(room) = self.make_room(*load, goal, &mut shelves, open) else { return };
         plan.busy = true;
         let why = WhyMoved::Balance { load: committed, mean: fair };
         for wanted in room.first {

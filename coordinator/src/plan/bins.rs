@@ -13,6 +13,8 @@ pub(super) struct Bin {
     pub(super) draining: bool,
     /// Drained, and empty since: filled last.
     pub(super) drained: bool,
+    /// The placement rule that it is for alone; 0: none.
+    pub(super) owner: u16,
     /// Its Prometheus crashes again and again.
     pub(super) quarantined: bool,
     /// Load of what it owns or is about to own.
@@ -74,6 +76,7 @@ impl Bin {
             known: true,
             draining: false,
             drained: false,
+            owner: 0,
             quarantined: false,
             committed: 0,
             reserved: 0,

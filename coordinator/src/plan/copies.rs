@@ -4,7 +4,7 @@
 use super::balance::Allowance;
 use super::decision::WhyMoved;
 use super::group::{Planner, Wanted};
-use super::shelves::{Reach, Wish};
+use super::shelves::Reach;
 use super::{Budget, History, Limits, Plan, ShardId, Snapshot, State};
 
 /// Where a target is not to come if it can be helped: where the other groups have it, and where its moves have failed.
@@ -93,9 +93,7 @@ impl Planner<'_> {
         let mut shelves = self.shelves(self.limits.relieve_to);
         for wanted in together {
             let Wanted { target, load, from, .. } = wanted;
-            let copies = self.copies.of(target);
-            let (not, reach, fit) = (Some(from), Reach::Ready, self.fit());
-            let to = shelves.choose_apart(Wish { load, not, reach, copies, fit });
+            let to = shelves.choose_apart(self.wish(target, load, Some(from), Reach::Ready));
             let Some(to) = to else { continue };
             if budget.is_spent() || !allowance.take() {
                 return;

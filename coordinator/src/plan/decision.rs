@@ -1,6 +1,7 @@
 //! What a plan says to people: moves, scale decisions and reasons, each with the numbers it rests on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::ShardId;
 
@@ -23,6 +24,12 @@ pub enum Reason {
     NoRoom { load: u64, largest_free: u64, shards: usize },
     /// It alone exceeds a shard's capacity, and there is no empty shard for it.
     Oversize { load: u64, capacity: u64 },
+    /// The shards that a placement rule pins it to have no room.
+    PinnedFull { rule: Arc<str>, load: u64, free: u64 },
+    /// None of the shards that a placement rule pins it to is there.
+    PinnedNowhere { rule: Arc<str> },
+    /// Every shard that it may be on has a target that a placement rule keeps it apart from.
+    Apart { rule: Arc<str>, shards: usize },
 }
 
 impl Reason {
@@ -38,11 +45,14 @@ impl Reason {
             Self::OwnerLost { .. } => "owner_lost",
             Self::NoRoom { .. } => "no_room",
             Self::Oversize { .. } => "oversize",
+            Self::PinnedFull { .. } => "pinned_full",
+            Self::PinnedNowhere { .. } => "pinned_nowhere",
+            Self::Apart { .. } => "apart",
         }
     }
 
     /// All labels, so that a metric shows zeros, too.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 11] = [
         "sizing",
         "awaiting_report",
         "awaiting_shard",
@@ -51,10 +61,14 @@ impl Reason {
         "owner_lost",
         "no_room",
         "oversize",
+        "pinned_full",
+        "pinned_nowhere",
+        "apart",
     ];
 
     /// Labels of reasons that do not pass by themselves.
-    pub const LASTING: [&'static str; 3] = ["owner_lost", "no_room", "oversize"];
+    pub const LASTING: [&'static str; 6] =
+        ["owner_lost", "no_room", "oversize", "pinned_full", "pinned_nowhere", "apart"];
 }
 
 impl fmt::Display for Reason {
@@ -88,6 +102,21 @@ impl fmt::Display for Reason {
                 "no shard has room: its {load} series alone exceed the {capacity} of a shard, and there is no empty \
                  shard for it"
             ),
+            Self::PinnedFull { rule, load, free } => write!(
+                f,
+                "placement rule {rule:?} pins it to shards without room: it needs {load} series, the largest free room \
+                 there is {free}"
+            ),
+            Self::PinnedNowhere { rule } => write!(
+                f,
+                "placement rule {rule:?} pins it to shards that do not exist or take nothing, and none of them can be \
+                 added"
+            ),
+            Self::Apart { rule, shards } => write!(
+                f,
+                "placement rule {rule:?} keeps it apart from others: each of the {shards} shards that it may be on has \
+                 one of them or no room, and none can be added"
+            ),
         }
     }
 }
@@ -107,6 +136,12 @@ pub enum WhyMoved {
     Quarantine,
     /// Another replica group has it on the same ordinal.
     SameOrdinal,
+    /// A placement rule, by its number, wants it elsewhere or the shard for others.
+    Pinned { rule: u16 },
+    /// A placement rule, by its number, keeps it apart from another target of the shard.
+    Apart { rule: u16 },
+    /// Targets that are pinned to the shard have no other place.
+    Yield { load: u64 },
 }
 
 impl fmt::Display for WhyMoved {
@@ -121,6 +156,13 @@ impl fmt::Display for WhyMoved {
             }
             Self::Quarantine => write!(f, "the shard is in quarantine"),
             Self::SameOrdinal => write!(f, "another group has it on the same ordinal"),
+            Self::Pinned { rule } => write!(f, "placement rule {rule} has it on other shards"),
+            Self::Apart { rule } => {
+                write!(f, "placement rule {rule} keeps it apart from others on the shard")
+            }
+            Self::Yield { load } => {
+                write!(f, "{load} series that are pinned to the shard have no other place")
+            }
             Self::Balance { load, mean } => {
                 write!(f, "the shard holds {load} series, {mean} would be its fair share")
             }
@@ -228,13 +270,15 @@ pub enum Decision {
     CutOff { group: u32, silent: usize, shards: usize },
     /// A shard is in quarantine: its load moves to others.
     Spread { shard: ShardId, targets: usize, load: u64 },
+    /// Placement rules want targets elsewhere, and there is no room for them there.
+    Misplaced { group: u32, targets: usize, load: u64 },
     /// A shard has been empty for long enough, and now puts all of its data into the bucket.
     Ship { shard: ShardId, idle_seconds: u64 },
 }
 
 impl Decision {
     /// All labels.
-    pub const LABELS: [&'static str; 9] = [
+    pub const LABELS: [&'static str; 10] = [
         "scale_up",
         "scale_down",
         "drain_begun",
@@ -244,12 +288,19 @@ impl Decision {
         "cut_off",
         "spread",
         "ship",
+        "misplaced",
     ];
 
     /// Whether it is about trouble, and not how things are to go.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::CutOff { .. } | Self::Overloaded { .. })
+        matches!(
+            self,
+            Self::Lost { .. }
+                | Self::CutOff { .. }
+                | Self::Overloaded { .. }
+                | Self::Misplaced { .. }
+        )
     }
 
     /// A short, stable word.
@@ -265,6 +316,7 @@ impl Decision {
             Self::CutOff { .. } => "cut_off",
             Self::Spread { .. } => "spread",
             Self::Ship { .. } => "ship",
+            Self::Misplaced { .. } => "misplaced",
         }
     }
 }
@@ -320,6 +372,11 @@ impl fmt::Display for Decision {
             Self::Spread { shard, targets, load } => write!(
                 f,
                 "spread shard {shard}, which is in quarantine: its {targets} targets with {load} series move to others"
+            ),
+            Self::Misplaced { group, targets, load } => write!(
+                f,
+                "group {group} cannot follow its placement rules: {targets} targets with {load} series stay on other \
+                 shards for want of room"
             ),
             Self::Ship { shard, idle_seconds } => write!(
                 f,

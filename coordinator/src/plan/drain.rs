@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::bins::{Bin, Status, share};
 use super::decision::{Decision, WhyMoved};
 use super::group::{Planner, Wanted};
-use super::shelves::{Reach, Shelves, Wish, level};
+use super::shelves::{Reach, Shelves, level};
 use super::{Budget, Plan, State};
 
 /// Of fine-grained targets the others have to have room for this much more than what the shard holds, in percent of its
@@ -76,7 +76,9 @@ impl Planner<'_> {
         let bin = &self.bins[from];
         let owned = bin.slots().iter().filter(|slot| slot.state == State::Active);
         let load: u64 = owned.map(|slot| slot.load).sum();
-        let room: u64 = self.bins[..from].iter().filter_map(|bin| bin.room(percent)).sum();
+        // Shards that are for a rule's targets alone take nothing else.
+        let below = self.bins[..from].iter().filter(|other| other.owner == bin.owner);
+        let room: u64 = below.filter_map(|bin| bin.room(percent)).sum();
         let begun = bin.draining || !self.is_fine_grained();
         let spare = if begun { 0 } else { share(bin.capacity, SPARE) };
         load.saturating_add(spare) <= room
@@ -84,8 +86,10 @@ impl Planner<'_> {
 
     /// How full a bin below may be once everything is there, in percent, without standing out.
     fn even_below(&self, from: usize) -> u64 {
-        let load = self.bins[..=from].iter().map(|bin| bin.committed).sum();
-        let capacity = self.bins[..from].iter().map(|bin| bin.capacity).sum();
+        let pool = self.bins[..=from].iter().filter(|bin| bin.owner == self.bins[from].owner);
+        let load = pool.clone().map(|bin| bin.committed).sum();
+        let below = pool.filter(|bin| bin.id != self.bins[from].id);
+        let capacity = below.map(|bin| bin.capacity).sum();
         level(load, capacity) * EVEN / 1_000_000
     }
 
@@ -103,9 +107,7 @@ impl Planner<'_> {
         let mut places = Vec::with_capacity(leaving.len());
         let mut rooms = Vec::new();
         for (load, target) in leaving {
-            let (reach, fit) = (Reach::Ready, self.fit());
-            let copies = self.copies.of(target);
-            let to = shelves.choose(Wish { load, not: None, reach, copies, fit });
+            let to = shelves.choose(self.wish(target, load, None, Reach::Ready));
             if let Some(to) = to.filter(|to| !self.has_failed_at(target, *to)) {
                 shelves.reserve(to, load);
                 places.push(Wanted { target, load, from, to });
@@ -114,8 +116,10 @@ impl Planner<'_> {
             if rooms.len() == ROOMS {
                 return None;
             }
+            let tag = self.tag(target);
+            let open = |at: usize| self.may_take(tag, at) && !self.has_failed_at(target, at);
             let room = self.make_room(load, goal, &mut shelves, |at| {
-                at < from && !rooms.contains(&at) && !self.has_failed_at(target, at)
+                at < from && !rooms.contains(&at) && open(at)
             })?;
             // Nothing else comes there meanwhile.
             shelves.close(room.at);

@@ -8,6 +8,7 @@ use super::bins::{Bin, Doubts, Status, share};
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::lifecycle::CutOff;
 use super::quarantine;
+use super::rules::{RuleBook, Ruled, Tag};
 use super::shelves::{Fit, Reach, Shelves, Wish, level};
 use super::{Budget, History, Limits, Move, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved};
 
@@ -19,6 +20,7 @@ const FINE_GRAIN: u64 = 16;
 pub(super) struct Planner<'a> {
     pub(super) seen: &'a Snapshot,
     pub(super) limits: &'a Limits,
+    pub(super) book: &'a RuleBook<'a>,
     pub(super) history: &'a History,
     pub(super) now: i64,
     pub(super) group: u32,
@@ -41,6 +43,8 @@ pub(super) struct Planner<'a> {
     pub(super) awaited: Vec<usize>,
     /// Targets whose move this plan rolls back.
     pub(super) failed: BTreeSet<u64>,
+    /// Where it has what placement rules are about.
+    pub(super) ruled: Ruled,
     /// Targets and load that made shards wanted.
     need: (usize, u64),
     /// The smallest capacity among the bins.
@@ -50,7 +54,7 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub(super) fn new(
         seen: &'a Snapshot,
-        limits: &'a Limits,
+        (limits, book): (&'a Limits, &'a RuleBook<'a>),
         history: &'a History,
         now: i64,
         group: u32,
@@ -69,12 +73,14 @@ impl<'a> Planner<'a> {
         for bin in &mut bins {
             bin.draining = history.draining.get(&group) == Some(&bin.id.ordinal);
             bin.drained = history.drained.contains(&bin.id);
+            bin.owner = book.rules.owner_of(bin.id.ordinal);
         }
         let existing = bins.len();
         let smallest = bins.iter().map(|bin| bin.capacity).min().unwrap_or(limits.max_series);
         let mut planner = Self {
             seen,
             limits,
+            book,
             history,
             now,
             group,
@@ -88,6 +94,7 @@ impl<'a> Planner<'a> {
             stranded: Vec::new(),
             awaited: Vec::new(),
             failed: BTreeSet::new(),
+            ruled: Ruled::default(),
             need: (0, 0),
             smallest,
         };
@@ -98,6 +105,7 @@ impl<'a> Planner<'a> {
     /// Adds the group's part to the plan.
     pub(super) fn run(mut self, budget: &mut Budget, plan: &mut Plan) {
         self.reconcile(plan);
+        self.survey();
         let silent = self.bins.iter().find(|bin| !bin.known && bin.status != Status::Lost);
         if let Some(shard) = silent.map(|bin| bin.id) {
             // It may own any of them: giving them away now would be taken back in a moment.
@@ -110,6 +118,7 @@ impl<'a> Planner<'a> {
             self.place_unowned(budget, plan);
             self.evacuate(budget, plan);
             self.spread(budget, plan);
+            self.obey(budget, plan);
             self.relieve(budget, plan);
             self.drain(budget, plan);
             self.balance(budget, plan);
@@ -133,8 +142,9 @@ impl<'a> Planner<'a> {
         if !self.is_fine_grained() {
             return;
         }
-        let (_, load) = self.total;
-        let usable = self.bins.iter().filter(|bin| bin.is_usable());
+        // Shards that are for a rule's targets alone grow with these.
+        let load = self.common_load();
+        let usable = self.bins.iter().filter(|bin| bin.is_usable() && bin.owner == 0);
         let capacity: u64 = usable.map(|bin| bin.capacity).sum();
         if load <= share(capacity, self.limits.relieve_to) {
             return;
@@ -143,7 +153,7 @@ impl<'a> Planner<'a> {
         let lacking = load.saturating_sub(share(capacity, self.limits.fill_to));
         let shard = share(self.limits.max_series, self.limits.fill_to).max(1);
         for _ in 0..lacking.div_ceil(shard) {
-            if self.open().is_none() {
+            if self.open(Tag::default(), 0).is_none() {
                 break;
             }
         }
@@ -160,7 +170,11 @@ impl<'a> Planner<'a> {
         if unowned.is_empty() {
             return;
         }
-        unowned.sort_unstable_by_key(|(target, load)| (Reverse(*load), *target));
+        let order = |target: u64, load: u64| {
+            let pinned = self.book.rules.pin(self.tag(target).rule).is_some();
+            (!pinned, Reverse(load), target)
+        };
+        unowned.sort_unstable_by_key(|(target, load)| order(*target, *load));
         let mut shelves = self.shelves(100);
         for (target, load) in unowned {
             if let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan) {
@@ -168,9 +182,11 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let Some(index) = self.find_or_open(&mut shelves, target, load, None) else {
-                self.refuse(plan, target, self.no_room(load));
+                self.refuse(plan, target, self.no_place(target, load));
+                self.press(target, load);
                 continue;
             };
+            self.note_place(target, index);
             let bin = &mut self.bins[index];
             let shard = bin.id;
             if bin.status == Status::Wanted {
@@ -237,7 +253,7 @@ impl<'a> Planner<'a> {
         plan.decisions.push(Decision::DrainStopped { shard, load, room });
     }
 
-    fn no_room(&self, load: u64) -> Reason {
+    pub(super) fn no_room(&self, load: u64) -> Reason {
         let capacity = self.bins.iter().map(|bin| bin.capacity).max();
         let capacity = capacity.unwrap_or(self.limits.max_series);
         if load > capacity {
@@ -256,13 +272,15 @@ impl<'a> Planner<'a> {
         load: u64,
         not: Option<usize>,
     ) -> Option<usize> {
-        let copies = self.copies.of(target);
-        let wish = Wish { load, not, reach: Reach::Any, copies, fit: self.fit() };
+        let wish = self.wish(target, load, not, Reach::Any);
         let index = match shelves.choose(wish) {
             Some(index) => index,
             None => {
-                let index = self.open()?;
-                shelves.renew(index, &self.bins[index]);
+                let before = self.bins.len();
+                let index = self.open(self.tag(target), load)?;
+                for opened in before..self.bins.len() {
+                    shelves.renew(opened, &self.bins[opened]);
+                }
                 index
             }
         };
@@ -272,14 +290,32 @@ impl<'a> Planner<'a> {
         Some(index)
     }
 
-    fn open(&mut self) -> Option<usize> {
+    /// A load in search of a place; the emptiest or the fullest that fits, as the group does it.
+    pub(super) fn wish(
+        &self,
+        target: u64,
+        load: u64,
+        not: Option<usize>,
+        reach: Reach,
+    ) -> Wish<'_> {
+        let (copies, fit, tag) = (self.copies.of(target), self.fit(), self.tag(target));
+        Wish { load, not, reach, copies, fit, tag, planner: self }
+    }
+
+    /// Wants a shard that may take a target of that kind, and those below it.
+    fn open(&mut self, tag: Tag, load: u64) -> Option<usize> {
         let count = u32::try_from(self.bins.len()).ok()?;
-        if !self.limits.scalable || count >= self.limits.max_shards {
+        let last = self.book.rules.first_allowed(tag.rule, count)?;
+        let possible = self.limits.scalable && last < self.limits.max_shards;
+        if !possible || self.is_promised(tag, load) {
             return None;
         }
-        let ordinal = self.bins.last().map_or(0, |bin| bin.id.ordinal + 1);
-        let id = ShardId { group: self.group, ordinal };
-        self.bins.push(Bin::wanted(id, self.limits.max_series));
+        for ordinal in count..=last {
+            let id = ShardId { group: self.group, ordinal };
+            let mut bin = Bin::wanted(id, self.limits.max_series);
+            bin.owner = self.book.rules.owner_of(ordinal);
+            self.bins.push(bin);
+        }
         self.smallest = self.smallest.min(self.limits.max_series);
         Some(self.bins.len() - 1)
     }
@@ -301,17 +337,20 @@ impl<'a> Planner<'a> {
             }
             let place = self.find_or_open(&mut shelves, target, load, Some(from));
             let Some(to) = place else {
+                self.press(target, load);
                 self.refuse(plan, target, Reason::OwnerLost { shard: lost, load });
                 continue;
             };
             if self.bins[to].status != Status::Ready || !budget.take() {
                 self.bins[to].reserved += load;
+                self.note_place(target, to);
                 shelves.renew(to, &self.bins[to]);
                 self.refuse(plan, target, Reason::OwnerLost { shard: lost, load });
                 continue;
             }
             self.bins[from].take(target);
             self.bins[to].put(target, State::Active, load);
+            self.note_place(target, to);
             self.undrain(to, plan);
             shelves.renew(to, &self.bins[to]);
             let (from, to) = (lost, self.bins[to].id);
@@ -337,6 +376,11 @@ impl<'a> Planner<'a> {
     ) -> bool {
         let Wanted { target, load, from, to } = wanted;
         plan.busy = true;
+        // A relative may have come there in between.
+        if !self.may_take(self.tag(target), to) {
+            return false;
+        }
+        self.note_place(target, to);
         let possible = self.bins[to].status == Status::Ready && self.bins[from].can_give();
         if !possible || !budget.take() {
             self.bins[to].reserved += load;

@@ -5,7 +5,8 @@ use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::group::Planner;
 use super::lifecycle::CutOff;
 use super::{
-    Condition, Cooldown, Holding, Limits, Move, Plan, SERIES_PER_SCRAPE, Size, State, TargetView,
+    Condition, Cooldown, Holding, Limits, Move, Plan, SERIES_PER_SCRAPE, Size, State, Tag,
+    TargetView,
 };
 
 /// A target on a shard, as reported.
@@ -56,7 +57,8 @@ impl Planner<'_> {
         let shards = self.seen.shards.iter().filter(|shard| shard.id.group == self.group);
         for (bin, shard) in self.bins.iter().zip(shards) {
             if bin.status == Status::Lost && !shard.holdings.is_empty() {
-                let load = shard.holdings.iter().map(|h| h.series + SERIES_PER_SCRAPE).sum();
+                let series = |held: &Holding| held.series.saturating_add(SERIES_PER_SCRAPE);
+                let load = shard.holdings.iter().map(series).sum();
                 let targets = shard.holdings.len();
                 plan.decisions.push(Decision::Lost { shard: shard.id, targets, load });
             }
@@ -69,7 +71,13 @@ impl Planner<'_> {
             let holding = same[0].holding;
             if self.seen.held_jobs.contains(&holding.job) {
                 let size = Size::Counted(holding.series);
-                let held = TargetView { id: holding.target, job: holding.job.clone(), size };
+                let held = TargetView {
+                    id: holding.target,
+                    job: holding.job.clone(),
+                    size,
+                    tag: Tag::default(),
+                    interval_ms: holding.interval_ms,
+                };
                 self.kept.push(holding.target);
                 self.settle(&held, same, plan);
                 continue;
@@ -87,7 +95,7 @@ impl Planner<'_> {
             Size::Counted(series) | Size::Tentative(series) => series,
             Size::Unknown => told,
         };
-        let load = series.saturating_add(SERIES_PER_SCRAPE);
+        let load = self.limits.load(series, target.interval_ms);
         self.total = (self.total.0 + 1, self.total.1.saturating_add(load));
         let alive = |holder: &&Holder<'_>| self.bins[holder.bin].status != Status::Lost;
         let owner = holders.iter().filter(alive).filter(|h| !is_joining(h)).min_by_key(|holder| {

@@ -3,7 +3,7 @@
 use super::bins::{Bin, Status, share};
 use super::decision::{Decision, WhyMoved};
 use super::group::{Planner, Wanted};
-use super::shelves::{Reach, Shelves, Wish};
+use super::shelves::{Reach, Shelves};
 use super::{Budget, Plan, State};
 
 /// The bins by their room: when they may be filled comfortably, and to the brim.
@@ -40,12 +40,10 @@ impl Planner<'_> {
     fn relief(&mut self, from: usize, both: &mut Both) -> Vec<Wanted> {
         let capacity = self.bins[from].capacity;
         let comfortable = share(capacity, self.limits.relieve_to);
-        let (not, fit) = (Some(from), self.fit());
+        let not = Some(from);
         for (goal, shelves) in [comfortable, capacity].into_iter().zip(both.iter_mut()) {
             let (wanted, sufficient) = self.pick(from, goal, |planner, target, load| {
-                let copies = planner.copies.of(target);
-                let wish = Wish { load, not, reach: Reach::Existing, copies, fit };
-                let to = shelves.choose(wish)?;
+                let to = shelves.choose(planner.wish(target, load, not, Reach::Existing))?;
                 shelves.reserve(to, load);
                 Some(to)
             });
@@ -76,7 +74,7 @@ impl Planner<'_> {
     ) -> (Vec<Wanted>, bool) {
         let mut candidates = self.candidates(from);
         let mut left = self.bins[from].committed;
-        let goal = match keeper(&self.bins[from]) {
+        let goal = match self.keeper(&self.bins[from]) {
             // Beside a target that exceeds the shard alone there is room for nothing.
             Some((load, keeper)) => {
                 candidates.retain(|(_, target)| *target != keeper);
@@ -108,17 +106,21 @@ impl Planner<'_> {
         candidates.sort_unstable();
         candidates
     }
+
+    /// The target that stays when a bin holds one that alone exceeds it, with its load. None where others are pinned:
+    /// then it is the large one that can go elsewhere.
+    fn keeper(&self, bin: &Bin) -> Option<(u64, u64)> {
+        if !bin.holds_oversize() {
+            return None;
+        }
+        let owned = || bin.slots().iter().filter(|slot| slot.state != State::Leaving);
+        let largest = owned().map(|slot| (slot.load, slot.target)).max()?;
+        let pinned = |target: u64| self.book.rules.pin(self.tag(target).rule).is_some();
+        let guest = !self.book.is_empty() && !pinned(largest.1);
+        (!guest || owned().all(|slot| !pinned(slot.target))).then_some(largest)
+    }
 }
 
 fn is_alone(bin: &Bin) -> bool {
     bin.slots().iter().filter(|slot| slot.state != State::Leaving).take(2).count() == 1
-}
-
-/// The target that stays when a bin holds one that alone exceeds it, with its load.
-fn keeper(bin: &Bin) -> Option<(u64, u64)> {
-    if !bin.holds_oversize() {
-        return None;
-    }
-    let owned = bin.slots().iter().filter(|slot| slot.state != State::Leaving);
-    owned.map(|slot| (slot.load, slot.target)).max()
 }

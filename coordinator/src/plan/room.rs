@@ -3,6 +3,7 @@
 use super::bins::{Status, share};
 use super::decision::WhyMoved;
 use super::group::{Planner, Wanted};
+use super::rules::Tag;
 use super::shelves::{Fit, Reach, Shelves, Wish, level};
 use super::{Budget, Plan, ShardId};
 
@@ -34,12 +35,12 @@ impl Planner<'_> {
         budget: &mut Budget,
         plan: &mut Plan,
     ) -> Option<ShardId> {
-        if !self.is_fine_grained() || !self.has_to_spare(0, self.limits.fill_to) {
+        let tag = self.tag(target);
+        let pinned = self.book.rules.pin(tag.rule).is_some();
+        if pinned || !self.is_fine_grained() || !self.has_to_spare(0, self.limits.fill_to) {
             return None;
         }
-        let copies = self.copies.of(target);
-        let wish = Wish { load, not: None, reach: Reach::Any, copies, fit: self.fit() };
-        if shelves.choose(wish).is_some() {
+        if shelves.choose(self.wish(target, load, None, Reach::Any)).is_some() {
             return None;
         }
         let key = (self.group, target);
@@ -47,14 +48,15 @@ impl Planner<'_> {
         if self.now.saturating_sub(since) > WAIT_MS {
             return None;
         }
-        let room = self.room_to_come(load).or_else(|| {
+        let room = self.room_to_come(tag, load).or_else(|| {
             if !self.has_to_spare(1, self.limits.relieve_to) {
                 return None;
             }
-            let usable = self.bins.iter().filter(|bin| bin.is_usable());
-            let fill = level(self.total.1, usable.map(|bin| bin.capacity).sum()) / 10_000;
+            let usable = self.bins.iter().filter(|bin| bin.is_usable() && bin.owner == 0);
+            let fill = level(self.common_load(), usable.map(|bin| bin.capacity).sum()) / 10_000;
             let goal = (fill * GOAL / 100).min(self.limits.relieve_to);
-            self.make_room(load, goal, shelves, |at| !self.awaited.contains(&at))
+            let open = |at: usize| !self.awaited.contains(&at) && self.may_take(tag, at);
+            self.make_room(load, goal, shelves, open)
         })?;
         plan.history.waiting_since.insert(key, since);
         plan.busy = true;
@@ -71,17 +73,19 @@ impl Planner<'_> {
     /// Whether there are so many shards more than the load needs when they are filled to that many percent. Those that
     /// are lost count: they may return.
     fn has_to_spare(&self, shards: u64, percent: u64) -> bool {
-        let capacity: u64 = self.bins.iter().map(|bin| bin.capacity).sum();
+        let common = self.bins.iter().filter(|bin| bin.owner == 0);
+        let capacity: u64 = common.map(|bin| bin.capacity).sum();
         let others = capacity.saturating_sub(self.limits.max_series.saturating_mul(shards));
-        self.total.1 <= share(others, percent)
+        self.common_load() <= share(others, percent)
     }
 
     /// A bin that will have room as soon as what is leaving it is gone.
-    fn room_to_come(&self, load: u64) -> Option<Room> {
+    fn room_to_come(&self, tag: Tag, load: u64) -> Option<Room> {
         let fits = |at: &usize| {
             let bin = &self.bins[*at];
             bin.status == Status::Ready
                 && !self.awaited.contains(at)
+                && self.may_take(tag, *at)
                 && bin.committed.saturating_add(load) <= bin.capacity
         };
         let least = |at: &usize| (self.bins[*at].draining, self.bins[*at].committed, *at);
@@ -130,9 +134,8 @@ impl Planner<'_> {
             if small > load / 2 {
                 continue;
             }
-            let (not, reach, fit) = (Some(at), Reach::Ready, Fit::Spread);
-            let copies = self.copies.of(target);
-            let wish = Wish { load: small, not, reach, copies, fit };
+            let wish = self.wish(target, small, Some(at), Reach::Ready);
+            let wish = Wish { fit: Fit::Spread, ..wish };
             if let Some(to) = shelves.choose(wish) {
                 shelves.reserve(to, small);
                 first.push(Wanted { target, load: small, from: at, to });

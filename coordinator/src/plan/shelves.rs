@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::bins::{Bin, Status};
+use super::group::Planner;
+use super::rules::Tag;
 
 /// Bins of one kind are as good as each other but for their room: not draining before draining, ready first.
 type Class = (bool, Status);
@@ -80,7 +82,7 @@ pub(super) enum Fit {
 }
 
 /// A load in search of a place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Wish<'a> {
     pub(super) load: u64,
     /// The bin that it comes from.
@@ -89,12 +91,26 @@ pub(super) struct Wish<'a> {
     /// Where other groups have it: its ordinals are the last choice.
     pub(super) copies: &'a [(u64, u32)],
     pub(super) fit: Fit,
+    /// What placement rules make of it.
+    pub(super) tag: Tag,
+    /// Who knows where these let it be.
+    pub(super) planner: &'a Planner<'a>,
 }
 
 impl Wish<'_> {
     fn is_apart_at(&self, index: usize) -> bool {
         let ordinal = u32::try_from(index).unwrap_or(u32::MAX);
         Some(index) != self.not && self.copies.iter().all(|(_, copy)| *copy != ordinal)
+    }
+
+    /// Whether placement rules let it be there.
+    fn is_lawful_at(&self, index: usize) -> bool {
+        self.planner.may_take(self.tag, index)
+    }
+
+    /// Whether the bin has not its share of its family yet.
+    fn is_alone_at(&self, index: usize) -> bool {
+        self.planner.is_apart(self.tag, index)
     }
 }
 
@@ -175,23 +191,42 @@ impl Shelves {
     }
 
     /// The best bin for a load: ready ones first, of those the one that fits as wished, of equals the lowest ordinal. A
-    /// load that exceeds every bin gets an empty one. Ordinals where other groups have it come last, but nothing is
+    /// load that exceeds every bin gets an empty one. None that placement rules forbid; of the others those come last
+    /// that have their share of its family. Ordinals where other groups have it come last, but nothing is
     /// waited for, and no draining stopped, for their sake.
     pub(super) fn choose(&self, wish: Wish<'_>) -> Option<usize> {
-        let here = |index: &usize| Some(*index) != wish.not;
-        if wish.copies.is_empty() {
-            return self.choose_of(wish, |_| true, here);
+        if wish.tag.family > 0 {
+            let alone = |index: &usize| wish.is_lawful_at(*index) && wish.is_alone_at(*index);
+            let chosen = self.choose_within(wish, is_fresh, alone);
+            if chosen.is_some() {
+                return chosen;
+            }
         }
-        // A shard that would stand out is not worth it: the two are parted once there is room.
-        let apart = self.emptiest_of(wish, is_fresh, |index| wish.is_apart_at(*index));
-        let level = apart.or_else(|| self.emptiest_of(wish, is_fresh, here));
-        let fitting = level.or_else(|| self.choose_apart(wish));
-        fitting.or_else(|| self.choose_of(wish, |_| true, here))
+        self.choose_within(wish, |_| true, |index| wish.is_lawful_at(*index))
     }
 
-    /// The best bin on whose ordinal no other group has it.
+    fn choose_within(
+        &self,
+        wish: Wish<'_>,
+        of: impl Fn(&Class) -> bool,
+        allowed: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        let here = |index: &usize| Some(*index) != wish.not && allowed(index);
+        if wish.copies.is_empty() {
+            return self.choose_of(wish, of, here);
+        }
+        // A shard that would stand out is not worth it: the two are parted once there is room.
+        let elsewhere = |index: &usize| wish.is_apart_at(*index) && allowed(index);
+        let apart = self.emptiest_of(wish, is_fresh, elsewhere);
+        let level = apart.or_else(|| self.emptiest_of(wish, is_fresh, here));
+        let fitting = level.or_else(|| self.choose_of(wish, is_fresh, elsewhere));
+        fitting.or_else(|| self.choose_of(wish, of, here))
+    }
+
+    /// The best bin on whose ordinal no other group has it, and that has not its share of its family.
     pub(super) fn choose_apart(&self, wish: Wish<'_>) -> Option<usize> {
-        self.choose_of(wish, is_fresh, |index| wish.is_apart_at(*index))
+        let apart = |index: usize| wish.is_apart_at(index) && wish.is_alone_at(index);
+        self.choose_of(wish, is_fresh, |index| apart(*index) && wish.is_lawful_at(*index))
     }
 
     /// Where loads are spread: the emptiest bin, unless a load would make it too full.
@@ -207,8 +242,9 @@ impl Shelves {
         let classes = CLASSES.iter().filter(|class| wish.reach.allows(**class)).filter(|c| of(c));
         let emptiest = classes.into_iter().find_map(|class| {
             let from = (*class, 0, 0)..=(*class, self.comfortable, usize::MAX);
-            let mut first = self.by_level.range(from).take(LOOKED_AT);
-            first.find(|(_, _, index)| allowed(index) && self.is_comfortable(*index, wish.load))
+            let open = self.by_level.range(from).filter(|(_, _, index)| allowed(index));
+            let mut first = open.take(LOOKED_AT);
+            first.find(|(_, _, index)| self.is_comfortable(*index, wish.load))
         });
         emptiest.map(|(_, _, index)| *index)
     }

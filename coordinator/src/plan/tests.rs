@@ -2,9 +2,12 @@
 
 mod balance;
 mod life;
+mod load;
 mod properties;
+mod rules;
 mod world;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::*;

@@ -62,11 +62,16 @@ pub(crate) struct Shard {
     pub(crate) reports: usize,
     /// When its Prometheus was started.
     pub(crate) process_start_ms: i64,
+    /// Of the head of its Prometheus.
+    pub(crate) head_series: u64,
+    pub(crate) memory_bytes: u64,
     /// 0: it is of the version before deltas.
     pub(crate) protocol: u32,
     pub(crate) stop: StopScrape,
     /// What it held after each assignment: address and state.
     pub(crate) history: Vec<Vec<(String, TargetState)>>,
+    /// How many reports had been asked for at each of these.
+    pub(crate) reports_before: Vec<usize>,
 }
 
 /// A running one. Stops with its context.
@@ -96,9 +101,12 @@ impl FakeSidecar {
             assigned: 0,
             reports: 0,
             process_start_ms: 0,
+            head_series: 1234,
+            memory_bytes: 0,
             protocol: push::PROTOCOL,
             stop: StopScrape::default(),
             history: Vec::new(),
+            reports_before: Vec::new(),
         }));
         let service = CoordinationServer::new(Service { shard: Arc::clone(&shard) });
         let listen = "127.0.0.1:0".parse().unwrap();
@@ -118,6 +126,11 @@ impl FakeSidecar {
     /// Address and state of what it holds, in order of address.
     pub(crate) fn holds(&self) -> Vec<(String, TargetState)> {
         holds(&self.shard.lock())
+    }
+
+    /// What it holds, in full.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.shard.lock().held.values().map(|held| held.target.clone()).collect()
     }
 
     pub(crate) fn state_of(&self, address: &str) -> Option<TargetState> {
@@ -229,6 +242,7 @@ fn take(shard: &mut Shard, request: AssignRequest) -> Outcome {
     }
     let now = holds(shard);
     shard.history.push(now);
+    shard.reports_before.push(shard.reports);
     Outcome::Applied
 }
 
@@ -260,7 +274,8 @@ fn report(shard: &mut Shard) -> ReportResponse {
         targets,
         engine: Some(Engine {
             state: shard.engine.into(),
-            head_series: 1234,
+            head_series: shard.head_series,
+            memory_bytes: shard.memory_bytes,
             version: "2.42.0".to_owned(),
             process_start_ms: shard.process_start_ms,
             ..Engine::default()

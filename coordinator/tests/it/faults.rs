@@ -3,7 +3,7 @@
 use proto::coordination::engine;
 use testkit::eventually;
 
-use crate::fake::Mode;
+use crate::fake::{Held, Mode};
 use crate::system::{PATIENCE, World};
 
 #[tokio::test]
@@ -52,6 +52,80 @@ async fn a_shard_that_returns_after_its_targets_were_evacuated_does_not_keep_dup
     let events = coordinator.events("").await;
     let evacuated = events.iter().filter(|event| event.contains("evacuated from lost shard"));
     assert_eq!(evacuated.count(), 2, "{events:#?}");
+    coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn duplicates_of_a_shard_that_returns_last_no_longer_than_one_cycle() {
+    let world = World::new(2, &[10; 12]).await;
+    let coordinator = world.coordinator(&["--shard.max-series=1000", "--shard.grace=1s"]).await;
+    eventually(PATIENCE, "every target has an owner", async || world.all_owned()).await;
+    let away = world.owners()[0].unwrap();
+    let (away, heir) = (&world.sidecars[away], &world.sidecars[1 - away]);
+    let (had, own) = (away.holds(), heir.holds());
+    {
+        let mut shard = away.shard.lock();
+        // It has had them for long: it keeps them when it is back.
+        shard.held.values_mut().for_each(|held| held.scrapes = 1000);
+        shard.mode = Mode::Hang;
+    }
+    eventually(PATIENCE, "its targets are proven elsewhere", async || {
+        let shard = heir.shard.lock();
+        shard.held.len() == 12 && shard.held.values().all(|held| held.good >= 2)
+    })
+    .await;
+    assert_eq!(away.holds(), had, "it knows nothing of that");
+    let pushes = heir.shard.lock().history.len();
+    let asked = {
+        let mut shard = away.shard.lock();
+        shard.mode = Mode::Normal;
+        shard.reports
+    };
+    eventually(PATIENCE, "it tells what it has", async || away.shard.lock().reports > asked).await;
+    let asked = heir.shard.lock().reports;
+    eventually(PATIENCE, "one owner each", async || world.all_owned()).await;
+    {
+        let shard = heir.shard.lock();
+        let last = shard.history[pushes..].iter().position(|held| held.len() < 12).unwrap();
+        assert_eq!(shard.history[pushes + last], own, "one assignment takes all duplicates away");
+        // Each cycle asks for one report: the one in which the other told of them, and the next, which has heard it.
+        let cycles = shard.reports_before[pushes + last].saturating_sub(asked);
+        assert!(cycles <= 2, "they lasted {cycles} cycles");
+    }
+    assert_eq!(away.holds(), had);
+    assert_eq!(coordinator.events("move_deduplicated").await.len(), had.len());
+    assert_eq!(coordinator.events("move_begun").await, [""; 0]);
+    coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn duplicates_that_a_new_coordinator_finds_are_ended_without_a_move() {
+    let world = World::new(2, &[10; 12]).await;
+    let coordinator = world.coordinator(&["--shard.max-series=1000"]).await;
+    eventually(PATIENCE, "every target has an owner", async || world.all_owned()).await;
+    coordinator.stop().await;
+    // As if each had returned while nobody led: both hold all of them.
+    let [left, right] = [0, 1].map(|i| world.sidecars[i].targets());
+    for sidecar in &world.sidecars {
+        let mut shard = sidecar.shard.lock();
+        for target in left.iter().chain(&right) {
+            let held = Held { target: target.clone(), scrapes: 9, good: 9 };
+            shard.held.entry(target.id).or_insert(held);
+        }
+        assert_eq!(shard.held.len(), 12);
+    }
+    let pushes = world.sidecars[0].shard.lock().history.len();
+    let coordinator = world.coordinator(&["--shard.max-series=1000"]).await;
+    eventually(PATIENCE, "one owner each", async || world.all_owned()).await;
+    assert_eq!(coordinator.events("move_deduplicated").await.len(), 12);
+    assert_eq!(coordinator.events("move_begun").await, [""; 0]);
+    // Until they were ended in one assignment, each shard was left with all that it had.
+    {
+        let shard = world.sidecars[0].shard.lock();
+        let (last, before) = shard.history[pushes..].split_last().unwrap();
+        assert!(before.iter().all(|held| held.len() == 12), "{before:?}");
+        assert!(last.len() < 12, "{last:?}");
+    }
     coordinator.stop().await;
 }
 

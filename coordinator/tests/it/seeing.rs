@@ -134,17 +134,19 @@ async fn a_prometheus_that_is_not_known_is_missing_in_the_sum_of_metrics() {
     coordinator.stop().await;
 }
 
-async fn forecast(request: Request) -> Forecast {
+pub(crate) async fn forecast(request: Request) -> Forecast {
     let ctx = svc::Context::new();
     let forecast = forecast::run(request, &ctx).await.unwrap();
     ctx.shutdown.trigger();
     forecast
 }
 
-fn request(world: &World, max_series: u64) -> Request {
+pub(crate) fn request(world: &World, max_series: u64) -> Request {
     Request {
         config_file: Some(world.config_file()),
         snapshot: None,
+        placement_file: None,
+        max_samples: 0,
         max_series,
         max_shards: None,
         replicas: 1,

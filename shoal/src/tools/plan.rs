@@ -24,9 +24,15 @@ pub(crate) struct Args {
     /// are.
     #[arg(long = "snapshot")]
     snapshot: Option<PathBuf>,
+    /// Placement rules, as `shoal coordinator` takes them.
+    #[arg(long = "placement.config-file", requires = "config_file")]
+    placement_file: Option<PathBuf>,
     /// Most series a shard may hold.
     #[arg(long = "shard.max-series", default_value_t = 1_000_000)]
     max_series: u64,
+    /// Most samples a second that a shard of --shard.max-series may scrape; 0: not limited.
+    #[arg(long = "shard.max-samples-per-second", requires = "config_file", default_value_t = 0)]
+    max_samples: u64,
     /// Most shards of a replica group; as many as it takes when not given.
     #[arg(long = "shard.max-shard")]
     max_shards: Option<u32>,
@@ -57,11 +63,22 @@ enum Output {
 /// Prints the forecast.
 pub(crate) fn run(args: Args) -> ExitCode {
     svc::run(async |ctx| {
-        let Args { config_file, snapshot, max_series, max_shards, replicas, .. } = args;
+        let Args {
+            config_file,
+            snapshot,
+            placement_file,
+            max_series,
+            max_samples,
+            max_shards,
+            replicas,
+            ..
+        } = args;
         let request = Request {
             config_file,
             snapshot,
+            placement_file,
             max_series,
+            max_samples,
             max_shards,
             replicas,
             scrape: !args.no_scrape,

@@ -7,10 +7,16 @@ use rustix::process::Signal;
 use serde_json::Value;
 use testkit::eventually;
 
+use crate::matrix::samples::now;
 use crate::system::PATIENCE;
-use world::{Coordinator, World};
+use world::{Coordinator, LEASE, World};
 
-mod world;
+pub(crate) mod world;
+
+/// Between two beats of a leader, and two looks of a follower, in seconds.
+const BEAT: f64 = 1.0;
+/// What a busy machine may be late, in seconds.
+const LATE: f64 = 5.0;
 
 /// What a follower answers, each with Prometheus' envelope.
 const READ: [&str; 11] = [
@@ -38,25 +44,40 @@ async fn a_follower_takes_the_local_shards_over_from_a_killed_and_from_a_hung_le
     looks_on(&second, &first, 1).await;
 
     let before = world.picture(&second).await;
+    let killed = now();
     first.signal(Signal::KILL);
     first.ended().await;
-    world.until_led_by(&second, 2).await;
+    let led = world.until_led_by(&second, 2).await;
+    is_replaced_within("a leader that was killed", led - killed, 0.0, BEAT);
     assert_eq!(world.picture(&second).await, before, "after the kill of the leader");
 
     let mut first = world.coordinator("first");
     world.until_at_rest(&first).await;
     looks_on(&first, &second, 2).await;
+    let stopped = now();
     second.signal(Signal::STOP);
-    world.until_led_by(&first, 3).await;
+    let led = world.until_led_by(&first, 3).await;
+    let lease = LEASE.as_secs_f64();
+    is_replaced_within("a leader that hangs", led - stopped, lease - BEAT, lease + 2.0 * BEAT);
     // Two must not run the same processes, so the one that hung is no more.
     assert!(second.ended().await.contains("signal: 9"), "the leader that hung lives");
     assert_eq!(world.picture(&first).await, before, "after the leader hung");
+
+    // One that ends in good order leaves its shards, too, as there is somebody to take them over.
+    let mut second = world.coordinator("second");
+    world.until_at_rest(&second).await;
+    let ended = now();
+    first.signal(Signal::TERM);
+    assert_eq!(first.ended().await, "exit status: 0");
+    let led = world.until_led_by(&second, 4).await;
+    is_replaced_within("a leader that ends", led - ended, 0.0, lease);
+    assert_eq!(world.picture(&second).await, before, "after the leader has ended");
     world.scraped_without_a_gap(began);
 
     world.add_target().await;
-    world.until_at_rest(&first).await;
-    first.signal(Signal::TERM);
-    assert_eq!(first.ended().await, "exit status: 0");
+    world.until_at_rest(&second).await;
+    second.signal(Signal::TERM);
+    assert_eq!(second.ended().await, "exit status: 0");
     world.nothing_is_left();
 }
 
@@ -71,8 +92,11 @@ async fn a_leader_that_hung_is_fenced_off_the_shards_on_the_network_when_it_goes
     looks_on(&second, &first, 1).await;
 
     let before = world.picture(&second).await;
+    let stopped = now();
     first.signal(Signal::STOP);
-    world.until_led_by(&second, 2).await;
+    let led = world.until_led_by(&second, 2).await;
+    let lease = LEASE.as_secs_f64();
+    is_replaced_within("a leader that hangs", led - stopped, lease - BEAT, lease + 2.0 * BEAT);
     assert_eq!(world.picture(&second).await, before, "after the leader hung");
     // Work for both of them.
     world.add_target().await;
@@ -97,6 +121,14 @@ async fn a_leader_that_hung_is_fenced_off_the_shards_on_the_network_when_it_goes
     first.signal(Signal::TERM);
     assert_eq!(first.ended().await, "exit status: 0");
     world.stop().await;
+}
+
+/// Whether the time between a leader's last moment and the next one's first, in seconds, is as long as it should be.
+fn is_replaced_within(who: &str, took: f64, least: f64, most: f64) {
+    eprintln!("{who} was replaced after {took:.1} s");
+    // Moments are told in milliseconds.
+    assert!(took > least - 0.1, "{who} was replaced after {took} s already");
+    assert!(took < most + LATE, "{who} was replaced after {took} s only");
 }
 
 /// The follower answers every question, names the leader, and changes nothing.

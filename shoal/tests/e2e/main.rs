@@ -17,6 +17,9 @@ mod kills;
 /// A shard goes, and its data is in the bucket.
 mod ladder;
 
+/// Discovery that is down, lies or does not answer.
+mod guard;
+
 /// Several coordinators.
 mod leaders;
 

@@ -10,7 +10,7 @@ const CAPACITY: u64 = 1_000;
 
 /// What may happen to a cluster.
 #[derive(Debug, Clone)]
-enum Happening {
+pub(super) enum Happening {
     Appear { id: u64, series: u64 },
     Vanish { id: u64 },
     Grow { id: u64, series: u64 },
@@ -25,7 +25,7 @@ fn series() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0u64..500, 2 => 500u64..1_000, 1 => 1_000u64..3_000]
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+pub(super) fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         6 => (0u64..40, series()).prop_map(|(id, series)| Happening::Appear { id, series }),
         2 => (0u64..40).prop_map(|id| Happening::Vanish { id }),
@@ -38,7 +38,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-fn happen(world: &mut World, happening: Happening) {
+pub(super) fn happen(world: &mut World, happening: Happening) {
     let shards = world.shards.len().max(1);
     match happening {
         Happening::Appear { id, series } => world.target(id, series),
@@ -78,7 +78,7 @@ fn live(groups: u32, happenings: Vec<Happening>, max_idle: Duration) -> World {
 }
 
 /// All shards are back, and everything has come to rest.
-fn calm(mut world: World) -> World {
+pub(super) fn calm(mut world: World) -> World {
     for shard in 0..world.shards.len() {
         world.find(shard);
     }
@@ -91,7 +91,7 @@ fn calm(mut world: World) -> World {
 }
 
 /// All properties together see well over 10,000 worlds. What they found is in `proptest-regressions/`.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let failure_persistence =
         Some(Box::new(FileFailurePersistence::SourceParallel("proptest-regressions")) as _);
     ProptestConfig { failure_persistence, ..ProptestConfig::with_cases(1_200) }

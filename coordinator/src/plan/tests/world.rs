@@ -6,6 +6,7 @@ use super::*;
 pub(super) fn limits(max_series: u64) -> Limits {
     Limits {
         max_series,
+        max_samples: 0,
         min_shards: 1,
         max_shards: 999,
         scalable: true,
@@ -30,6 +31,9 @@ pub(super) struct World {
     pub(super) history: History,
     pub(super) now: i64,
     pub(super) hold_jobs: bool,
+    pub(super) rules: Arc<Rules>,
+    pub(super) tags: BTreeMap<u64, Tag>,
+    pub(super) intervals: BTreeMap<u64, u32>,
     /// Targets that a shard cannot scrape.
     pub(super) unscrapable: Vec<(u64, ShardId)>,
     pub(super) begun: usize,
@@ -52,6 +56,9 @@ impl World {
             history: History::default(),
             now: 1_700_000_000_000,
             hold_jobs: false,
+            rules: Arc::default(),
+            tags: BTreeMap::new(),
+            intervals: BTreeMap::new(),
             unscrapable: Vec::new(),
             begun: 0,
             begun_targets: Vec::new(),
@@ -92,14 +99,23 @@ impl World {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let targets = self.targets.iter();
-        let targets =
-            targets.map(|(id, size)| TargetView { id: *id, job: job(), size: size.clone() });
+        let tag = |id: &u64| self.tags.get(id).copied().unwrap_or_default();
+        let targets = targets.map(|(id, size)| TargetView {
+            id: *id,
+            job: job(),
+            size: size.clone(),
+            tag: tag(id),
+            interval_ms: self.intervals.get(id).copied().unwrap_or(0),
+        });
+        let held = self.tags.iter().filter(|(id, _)| !self.targets.contains_key(id));
         let held_jobs = if self.hold_jobs { BTreeSet::from([job()]) } else { BTreeSet::new() };
         Snapshot {
             targets: targets.collect(),
             shards: self.shards.clone(),
             groups: self.groups,
             held_jobs,
+            rules: Arc::clone(&self.rules),
+            held_tags: held.map(|(id, tag)| (*id, *tag)).collect(),
         }
     }
 
@@ -244,6 +260,7 @@ fn take_over(before: &[Holding], desired: Desired) -> Holding {
         job: job(),
         state: desired.state,
         series: 0,
+        interval_ms: 0,
         scrapes: 0,
         good_scrapes: 0,
         down: false,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_client::CoordinationClient;
-use proto::coordination::{AssignRequest, ReportRequest};
+use proto::coordination::{AssignRequest, ReportRequest, ReportResponse, TargetState};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -28,17 +28,22 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_millis(3500);
 
 /// Long enough that a busy machine does not look like a leader that hangs.
-const LEASE: &str = "10s";
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
-const TARGETS: usize = 3;
-/// Series of a target: two and no more fit on a shard.
-const SERIES: usize = 150;
+/// Targets at the start, and series of each: two and no more of these fit on a shard.
+const FEW: (usize, usize) = (3, 150);
+/// So many that discovery's losses are doubted; they need two shards, too.
+const MANY: (usize, usize) = (12, 40);
 const MAX_SERIES: usize = 400;
 
 /// What the coordinators share. Killed with all that was started in it when dropped.
-pub(super) struct World {
+pub(crate) struct World {
     folder: TempDir,
     targets: Vec<Target>,
+    /// How many there were at the start, and the series of each.
+    size: (usize, usize),
+    /// An `http_sd` server that lists the targets; without one they are in the configuration.
+    discovery: Option<Target>,
     /// The shards' processes, where they are not the coordinator's.
     network: Option<Supervisor>,
     /// What the coordinators were told to do with shards.
@@ -48,7 +53,7 @@ pub(super) struct World {
 }
 
 /// A coordinator that nobody restarts.
-pub(super) struct Coordinator {
+pub(crate) struct Coordinator {
     port: u16,
     process: Child,
     client: reqwest::Client,
@@ -56,7 +61,7 @@ pub(super) struct Coordinator {
 
 /// What must not change when the leader does.
 #[derive(Debug, PartialEq)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     /// Of each target.
     owners: BTreeMap<String, Vec<(String, String)>>,
     /// Moves that anybody has ever made.
@@ -67,14 +72,37 @@ pub(super) struct Picture {
 
 impl World {
     /// Shards are the leader's child processes.
-    pub(super) async fn local() -> Self {
-        let backend = ["--shard.backend=local"];
-        Self::with(backend.map(str::to_owned).to_vec()).await
+    pub(crate) async fn local() -> Self {
+        Self::with(vec!["--shard.backend=local".to_owned()], None).await
+    }
+
+    /// The same, and targets are discovered.
+    pub(crate) async fn discovered() -> Self {
+        testkit::init();
+        let server = Target::start("[]").await;
+        server.set_content_type("application/json");
+        Self::with(vec!["--shard.backend=local".to_owned()], Some(server)).await
+    }
+
+    /// What discovers targets.
+    pub(crate) fn discovery(&self) -> &Target {
+        self.discovery.as_ref().unwrap()
+    }
+
+    /// Lets discovery answer with so many of the targets.
+    pub(crate) fn list(&self, count: usize) {
+        let addresses: Vec<&str> = self.targets[..count].iter().map(Target::address).collect();
+        self.discovery().set_body(json!([{"targets": addresses, "labels": {}}]).to_string());
+    }
+
+    /// The targets' addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().map(Target::address)
     }
 
     /// Two shards that are somebody else's.
-    pub(super) async fn on_the_network() -> Self {
-        let mut world = Self::with(Vec::new()).await;
+    pub(crate) async fn on_the_network() -> Self {
+        let mut world = Self::with(Vec::new(), None).await;
         let file = world.path("shards.yaml");
         let network =
             Supervisor::open(&world.path("network.json"), &svc::Shutdown::default()).unwrap();
@@ -89,18 +117,20 @@ impl World {
         world
     }
 
-    async fn with(backend: Vec<String>) -> Self {
+    async fn with(backend: Vec<String>, discovery: Option<Target>) -> Self {
         testkit::init();
         let turn = ONE_AT_A_TIME.lock().await;
         let mut world = Self {
             folder: tempfile::tempdir().unwrap(),
             targets: Vec::new(),
+            size: if discovery.is_some() { MANY } else { FEW },
+            discovery,
             network: None,
             backend,
             client: svc::http::client(Duration::from_secs(10)).unwrap(),
             _turn: turn,
         };
-        for _ in 0..TARGETS {
+        for _ in 0..world.size.0 {
             world.add_target().await;
         }
         world
@@ -111,13 +141,24 @@ impl World {
     }
 
     /// One more target in the configuration that all coordinators read.
-    pub(super) async fn add_target(&mut self) {
-        self.targets.push(Target::start(page()).await);
-        let addresses: Vec<&str> = self.targets.iter().map(Target::address).collect();
+    pub(crate) async fn add_target(&mut self) {
+        self.targets.push(Target::start(page(self.size.1)).await);
         let interval = format!("{}s", INTERVAL.as_secs());
+        let job = match &self.discovery {
+            Some(server) => {
+                let url = format!("http://{}/", server.address());
+                let discovery = json!([{"url": url, "refresh_interval": "1s"}]);
+                self.list(self.targets.len());
+                json!({"job_name": "pair", "http_sd_configs": discovery})
+            }
+            None => {
+                let addresses: Vec<&str> = self.addresses().collect();
+                json!({"job_name": "pair", "static_configs": [{"targets": addresses}]})
+            }
+        };
         let configuration = json!({
             "global": {"scrape_interval": interval, "scrape_timeout": interval},
-            "scrape_configs": [{"job_name": "pair", "static_configs": [{"targets": addresses}]}],
+            "scrape_configs": [job],
         });
         let text = configuration.to_string();
         svc::durable::write(&self.path("prometheus.yml"), text.as_bytes()).unwrap();
@@ -161,7 +202,7 @@ impl World {
     }
 
     /// Starts a coordinator on the common folder.
-    pub(super) fn coordinator(&self, name: &str) -> Coordinator {
+    pub(crate) fn coordinator(&self, name: &str) -> Coordinator {
         let port = free_port();
         let log_file = self.path(&format!("{name}.log"));
         let log = fs::File::options().create(true).append(true).open(log_file).unwrap();
@@ -171,7 +212,7 @@ impl World {
             .arg(format!("--http-address=127.0.0.1:{port}"))
             .arg(format!("--data-dir={}", self.path("data").display()))
             .arg(format!("--shard.max-series={MAX_SERIES}"))
-            .arg(format!("--leader.lease={LEASE}"))
+            .arg(format!("--leader.lease={}s", LEASE.as_secs()))
             .arg("--coordinator.interval=1s")
             .arg("--coordinator.shard-timeout=2s")
             .args(&self.backend)
@@ -184,7 +225,7 @@ impl World {
     }
 
     /// Waits until the coordinator sees each target scraped by one shard, and nothing left to do.
-    pub(super) async fn until_at_rest(&self, coordinator: &Coordinator) {
+    pub(crate) async fn until_at_rest(&self, coordinator: &Coordinator) {
         eventually(PATIENCE, "every target has an owner that scrapes it", async || {
             let plan = coordinator.data("/api/v1/plan?turns=3").await?;
             let owners = coordinator.owners().await?;
@@ -203,25 +244,26 @@ impl World {
         .await;
     }
 
-    /// Waits until the coordinator leads with this epoch, and all shards have it.
-    pub(super) async fn until_led_by(&self, coordinator: &Coordinator, epoch: u64) {
-        let began = Instant::now();
+    /// Waits until the coordinator leads with this epoch, and all shards have it. Since when it leads, as it says
+    /// itself, in seconds since the epoch of all clocks.
+    pub(crate) async fn until_led_by(&self, coordinator: &Coordinator, epoch: u64) -> f64 {
         eventually(PATIENCE, "the follower leads and the shards know it", async || {
             let answer = coordinator.data("/api/v1/leader").await?;
             let epochs = coordinator.epochs().await?;
             let leads = answer["leader"] == true && answer["holder"]["epoch"] == epoch;
             if leads && epochs == [epoch, epoch] {
-                Ok(())
+                let since = answer["holder"]["since"].as_str().unwrap_or_default();
+                let since: jiff::Timestamp = since.parse().map_err(|_| answer.to_string())?;
+                Ok(since.as_millisecond() as f64 / 1000.0)
             } else {
                 Err(format!("{answer}; {epochs:?}"))
             }
         })
-        .await;
-        eprintln!("led with epoch {epoch} after {:?}", began.elapsed());
+        .await
     }
 
     /// Owners, moves and processes.
-    pub(super) async fn picture(&self, coordinator: &Coordinator) -> Picture {
+    pub(crate) async fn picture(&self, coordinator: &Coordinator) -> Picture {
         let moves = coordinator.data("/api/v1/moves").await.unwrap();
         let moves = moves["moves"].as_array().unwrap();
         Picture {
@@ -240,12 +282,12 @@ impl World {
     }
 
     /// What each shard has applied last.
-    pub(super) async fn epochs(&self, coordinator: &Coordinator) -> Vec<u64> {
+    pub(crate) async fn epochs(&self, coordinator: &Coordinator) -> Vec<u64> {
         coordinator.epochs().await.unwrap()
     }
 
     /// A push of that epoch, with a version above all others, that takes everything away.
-    pub(super) async fn refuses_the_epoch(&self, epoch: u64) {
+    pub(crate) async fn refuses_the_epoch(&self, epoch: u64) {
         let shards = fs::read_to_string(self.path("shards.yaml")).unwrap();
         let shards: Value = serde_json::from_str(&shards).unwrap();
         for shard in shards["replicas"][0]["shards"].as_array().unwrap() {
@@ -257,8 +299,8 @@ impl World {
     }
 
     /// No target has waited longer than it should since then.
-    pub(super) fn scraped_without_a_gap(&self, since: Instant) {
-        for target in &self.targets[..TARGETS] {
+    pub(crate) fn scraped_without_a_gap(&self, since: Instant) {
+        for target in &self.targets[..self.size.0] {
             let scrapes = target.scrapes().into_iter().filter(|scrape| {
                 let agent = scrape.headers.get("user-agent").and_then(|agent| agent.to_str().ok());
                 agent.is_some_and(|agent| agent.starts_with("Prometheus/")) && scrape.at >= since
@@ -279,12 +321,12 @@ impl World {
     }
 
     /// No process lives any more.
-    pub(super) fn nothing_is_left(&self) {
+    pub(crate) fn nothing_is_left(&self) {
         assert_eq!(processes_of(self.folder.path()), [], "processes were left behind");
     }
 
     /// Stops the shards.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         if let Some(network) = &self.network {
             network.stop_all().await;
         }
@@ -307,23 +349,23 @@ impl Drop for World {
 }
 
 impl Coordinator {
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn signal(&self, which: Signal) {
+    pub(crate) fn signal(&self, which: Signal) {
         signal(self.process.id(), which);
     }
 
     /// Waits for its end, and says how it ended.
-    pub(super) async fn ended(&mut self) -> String {
+    pub(crate) async fn ended(&mut self) -> String {
         let status =
             eventually(PATIENCE, "the process ends", async || self.process.try_wait().unwrap());
         status.await.to_string()
     }
 
     /// Status and body of an answer.
-    pub(super) async fn answer(&self, method: &str, path: &str) -> (u16, String) {
+    pub(crate) async fn answer(&self, method: &str, path: &str) -> (u16, String) {
         let method: Method = method.parse().unwrap();
         let request = self.client.request(method, format!("{}{path}", self.url()));
         let response = request.send().await.unwrap();
@@ -331,7 +373,7 @@ impl Coordinator {
     }
 
     /// `data` of a good answer.
-    pub(super) async fn data(&self, path: &str) -> Result<Value, String> {
+    pub(crate) async fn data(&self, path: &str) -> Result<Value, String> {
         let request = self.client.get(format!("{}{path}", self.url()));
         let response = request.send().await.map_err(|error| svc::chain(&error))?;
         let mut answer: Value = response.json().await.map_err(|error| svc::chain(&error))?;
@@ -355,14 +397,30 @@ impl Coordinator {
     }
 
     async fn epochs(&self) -> Result<Vec<u64>, String> {
+        Ok(self.reports().await?.into_iter().map(|report| report.epoch).collect())
+    }
+
+    /// Id and state of each target that each shard holds, as the shards say themselves.
+    pub(crate) async fn held(&self) -> Vec<Vec<(u64, TargetState)>> {
+        let reports = self.reports().await.unwrap().into_iter();
+        let of_shard = |report: ReportResponse| {
+            let targets = report.targets.into_iter().filter_map(|held| held.target);
+            let mut held: Vec<_> = targets.map(|target| (target.id, target.state())).collect();
+            held.sort_unstable_by_key(|(id, _)| *id);
+            held
+        };
+        reports.map(of_shard).collect()
+    }
+
+    async fn reports(&self) -> Result<Vec<ReportResponse>, String> {
         let data = self.data("/api/v1/shards").await?;
-        let mut epochs = Vec::new();
+        let mut reports = Vec::new();
         for shard in data["shards"].as_array().into_iter().flatten() {
             let mut client = client_of(shard["scraperSidecar"].as_str().unwrap_or_default());
             let report = client.report(ReportRequest {}).await;
-            epochs.push(report.map_err(|status| status.to_string())?.into_inner().epoch);
+            reports.push(report.map_err(|status| status.to_string())?.into_inner());
         }
-        Ok(epochs)
+        Ok(reports)
     }
 }
 
@@ -371,9 +429,9 @@ fn client_of(address: &str) -> CoordinationClient<tonic::transport::Channel> {
 }
 
 /// A target's page.
-fn page() -> String {
+fn page(series: usize) -> String {
     let mut page = String::from("# TYPE metrics0 gauge\n");
-    for number in 0..SERIES {
+    for number in 0..series {
         page.push_str(&format!("metrics0{{series=\"{number}\"}} {number}\n"));
     }
     page
