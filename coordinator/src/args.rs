@@ -84,7 +84,8 @@ pub struct Args {
     /// be found on PATH. With the local backend its own Prometheus does it unless another one is named.
     #[arg(long = "discovery.prometheus-binary")]
     pub(crate) discovery_binary: Option<PathBuf>,
-    /// An answer of discovery that takes more than this share of a job's targets away is held for a while.
+    /// An answer of discovery that takes more than this share of the targets of a job away is held for five minutes, if
+    /// the job has ten targets or more.
     #[arg(long = "discovery.max-loss", default_value_t = 0.5)]
     pub(crate) discovery_max_loss: f64,
     /// How long such an answer is held before it is believed.
