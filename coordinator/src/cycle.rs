@@ -7,6 +7,7 @@ mod naming;
 mod observe;
 mod switch;
 mod tags;
+mod tally;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -62,6 +63,8 @@ struct Track {
     doubt: Option<String>,
     /// Since when it has not taken what it was handed.
     deaf_since: Option<i64>,
+    /// The targets, by their digest, whose labels were compared with those found, and the round of these.
+    as_found: Option<(u64, u64)>,
     headroom: Headroom,
 }
 
@@ -91,12 +94,16 @@ pub(crate) struct Cycle {
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
     found: Arc<Found>,
+    /// The round in which that has changed last.
+    found_round: u64,
     naming: Naming,
     recall: Recall,
     /// The answers of discovery that `found` was made of.
     found_in: Option<Arc<Vec<JobGroups>>>,
     explorer: Explorer,
     sizes: HashMap<u64, Size>,
+    /// Whether they have changed since the last snapshot.
+    sizes_changed: bool,
     trial_errors: HashMap<u64, String>,
     fleet: Arc<Fleet>,
     agents: Agents,
@@ -157,11 +164,13 @@ impl Cycle {
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
+            found_round: 0,
             naming: Naming::default(),
             recall,
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
+            sizes_changed: false,
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
             agents: Agents::new(metrics.pushes.clone()),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use discovery::{JobGroups, JobState};
 use model::Labels;
-use promconf::target::{Populated, Target, populate_group};
+use promconf::TargetGroup;
+use promconf::target::{Populated, Populator, Target};
 
 use names::Memory;
 
@@ -21,6 +22,8 @@ const ERRORS_KEPT: usize = 20;
 /// All jobs' targets.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
+    /// What it was found with.
+    pub(crate) config: Option<Arc<promconf::Config>>,
     /// Ascending and distinct by id.
     pub(crate) targets: Vec<FoundTarget>,
     /// Dropped by relabelling, a bounded number a job.
@@ -37,14 +40,25 @@ pub(crate) struct Found {
 pub(crate) struct FoundTarget {
     pub(crate) job: Arc<str>,
     pub(crate) target: Arc<Target>,
+    /// Where it comes from: a group of discovery, which its targets share, and the place of its address there. The labels
+    /// before relabelling follow from that; with them, a target would take three times the memory.
+    group: Arc<TargetGroup>,
+    at: u32,
     /// See [`promconf::target::identity`]; its id as a rule.
     identity: u64,
 }
 
 impl FoundTarget {
     /// As it comes out of relabelling.
-    fn new(job: &Arc<str>, target: Target) -> Self {
-        Self { job: Arc::clone(job), identity: target.id, target: Arc::new(target) }
+    fn new(target: Target, group: &Arc<TargetGroup>, at: u32) -> Self {
+        let (job, identity) = (Arc::clone(&target.job), target.id);
+        Self { job, identity, target: Arc::new(target), group: Arc::clone(group), at }
+    }
+
+    /// What discovery has said: an address, and the labels of its group.
+    pub(crate) fn discovered(&self) -> (&str, &BTreeMap<String, String>) {
+        let address = self.group.targets.get(self.at as usize);
+        (address.map_or("", String::as_str), &self.group.labels)
     }
 }
 
@@ -54,6 +68,7 @@ impl Found {
         let mut targets = self.targets.clone();
         names::assign_again(&mut targets, memory, self, is_held);
         Self {
+            config: self.config.clone(),
             targets,
             dropped: self.dropped.clone(),
             dropped_counts: self.dropped_counts.clone(),
@@ -72,7 +87,7 @@ impl Found {
 /// Makes targets of groups. `complete` are the jobs whose discovery has answered in full at some time since the
 /// configuration was loaded: they get more. `before` is what was found last, `memory` the ids in use.
 pub(crate) fn find(
-    config: &promconf::Config,
+    config: &Arc<promconf::Config>,
     groups: &[JobGroups],
     complete: &mut HashSet<String>,
     before: &Found,
@@ -80,9 +95,11 @@ pub(crate) fn find(
 ) -> Found {
     let by_job: HashMap<&str, &JobGroups> =
         groups.iter().map(|groups| (groups.job.as_str(), groups)).collect();
-    let mut found = Found::default();
+    let mut found = Found { config: Some(Arc::clone(config)), ..Found::default() };
+    let whole = before.whole_groups(config);
     for job in &config.scrape_configs {
-        let name: Arc<str> = Arc::from(job.job_name.as_str());
+        let populator = Populator::new(job);
+        let name = Arc::clone(populator.job());
         let Some(groups) = by_job.get(job.job_name.as_str()) else {
             // Discovery does not know of the new configuration yet.
             found.held_jobs.insert(name);
@@ -104,19 +121,51 @@ pub(crate) fn find(
             }
         }
         for group in &groups.groups {
-            found.add(&name, populate_group(job, group));
+            match whole.get(&(&*name, Arc::as_ptr(group))) {
+                Some(targets) => found.targets.extend(targets.iter().copied().cloned()),
+                None => found.add(&populator, group, before),
+            }
         }
     }
     names::assign(&mut found.targets, memory, before);
     found
 }
 
+/// What became of groups, by job and group.
+type Whole<'a> = HashMap<(&'a str, *const TargetGroup), Vec<&'a FoundTarget>>;
+
 impl Found {
-    fn add<E: std::fmt::Display>(&mut self, job: &Arc<str>, populated: Vec<Result<Populated, E>>) {
-        for target in populated {
-            match target {
+    /// The groups that all became targets, with the same configuration: where discovery still has the very same group
+    /// there is nothing to do.
+    fn whole_groups(&self, config: &Arc<promconf::Config>) -> Whole<'_> {
+        let mut whole = Whole::new();
+        if !self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
+            return whole;
+        }
+        for found in &self.targets {
+            whole.entry((&*found.job, Arc::as_ptr(&found.group))).or_default().push(found);
+        }
+        whole.retain(|_, targets| {
+            targets.first().is_some_and(|first| first.group.targets.len() == targets.len())
+        });
+        whole
+    }
+
+    /// What is as it was `before` is shared with that.
+    fn add(&mut self, populator: &Populator<'_>, group: &Arc<TargetGroup>, before: &Self) {
+        let job = populator.job();
+        for (address, at) in group.targets.iter().zip(0..) {
+            match populator.populate(address, &group.labels) {
                 Ok(Populated::Active(target)) => {
-                    self.targets.push(FoundTarget::new(job, target));
+                    let known = before.get(target.id).filter(|known| {
+                        known.identity == target.id && known.job == *job && *known.target == target
+                    });
+                    self.targets.push(match known {
+                        Some(known) => {
+                            FoundTarget { group: Arc::clone(group), at, ..known.clone() }
+                        }
+                        None => FoundTarget::new(target, group, at),
+                    });
                 }
                 Ok(Populated::Dropped { discovered }) => {
                     let count = self.dropped_counts.entry(Arc::clone(job)).or_default();

@@ -10,6 +10,7 @@ mod probe;
 pub(crate) mod push;
 pub(crate) mod shipping;
 mod static_list;
+pub(crate) mod told;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use proto::coordination::StopScrape;
 use proto::coordination::engine;
-use proto::coordination::{ReportResponse, StopScrape, TargetReport};
 
 use crate::found::Found;
 use crate::plan::{History, Limits, ShardId, Snapshot, Unassigned};
 use crate::shard::Endpoint;
+use crate::shard::told::{Held, Report};
 
 /// The world as the last cycle saw it.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ pub(crate) struct ShardStatus {
     pub(crate) series: u64,
     /// How often its Prometheus was seen to start anew lately.
     pub(crate) restarts: usize,
-    pub(crate) report: Option<Arc<ReportResponse>>,
+    pub(crate) report: Option<Arc<Report>>,
     pub(crate) error: Option<String>,
 }
 
@@ -78,14 +79,12 @@ impl ShardStatus {
 
 impl Status {
     /// What shards say of each target, in order of shard.
-    pub(crate) fn reports(&self) -> HashMap<u64, Vec<(ShardId, &TargetReport)>> {
-        let mut reports: HashMap<u64, Vec<(ShardId, &TargetReport)>> = HashMap::new();
+    pub(crate) fn reports(&self) -> HashMap<u64, Vec<(ShardId, Held<'_>)>> {
+        let mut reports: HashMap<u64, Vec<(ShardId, Held<'_>)>> = HashMap::new();
         for shard in &self.shards {
-            let held = shard.report.iter().flat_map(|report| &report.targets);
-            for report in held {
-                if let Some(target) = &report.target {
-                    reports.entry(target.id).or_default().push((shard.endpoint.id, report));
-                }
+            let held = shard.report.iter().flat_map(|report| report.held());
+            for held in held {
+                reports.entry(held.target.id).or_default().push((shard.endpoint.id, held));
             }
         }
         reports
@@ -93,7 +92,7 @@ impl Status {
 }
 
 /// A shard's Prometheus, in a word.
-pub(crate) fn engine_name(report: Option<&ReportResponse>) -> &'static str {
+pub(crate) fn engine_name(report: Option<&Report>) -> &'static str {
     let engine = report.and_then(|report| report.engine.as_ref());
     match engine.map_or(engine::State::Unspecified, |engine| engine.state()) {
         engine::State::Ready => "ready",

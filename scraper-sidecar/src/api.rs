@@ -52,9 +52,9 @@ impl Coordination for Service {
 
     async fn report(
         &self,
-        _request: Request<ReportRequest>,
+        request: Request<ReportRequest>,
     ) -> Result<Response<ReportResponse>, Status> {
-        Ok(Response::new(self.views.report()))
+        Ok(Response::new(self.views.report(request.into_inner().known_digest)))
     }
 }
 

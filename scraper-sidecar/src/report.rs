@@ -26,10 +26,10 @@ impl Views {
         (Arc::clone(&self.held.borrow()), Arc::clone(&self.observed.borrow()))
     }
 
-    /// For the coordinator.
-    pub(crate) fn report(&self) -> ReportResponse {
+    /// For the coordinator, which takes the shard to hold targets of this digest.
+    pub(crate) fn report(&self, known_digest: u64) -> ReportResponse {
         let (held, observed) = self.latest();
-        report(&held, &observed)
+        report(&held, &observed, known_digest)
     }
 
     /// For people.
@@ -39,8 +39,10 @@ impl Views {
     }
 }
 
-fn report(held: &Held, observed: &Observed) -> ReportResponse {
+/// Without labels where these are known: they are most of a report.
+fn report(held: &Held, observed: &Observed, known_digest: u64) -> ReportResponse {
     let assignment = &held.assignment;
+    let without_labels = known_digest != 0 && known_digest == assignment.digest();
     let ready = observed.engine.state == EngineState::Ready;
     let targets = assignment.targets.iter();
     ReportResponse {
@@ -48,23 +50,35 @@ fn report(held: &Held, observed: &Observed) -> ReportResponse {
         version: assignment.version,
         config_hash: assignment.config_hash().to_owned(),
         targets: targets
-            .map(|target| report_target(target, observed.scores.of(target), ready))
+            .map(|target| TargetReport {
+                target: Some(wire_target(target, without_labels)),
+                ..report_target(observed.scores.of(target), ready)
+            })
             .collect(),
         engine: Some(report_engine(held, observed)),
         protocol: proto::push::PROTOCOL,
         stop: Some(assignment.stop.clone()),
+        without_labels,
     }
 }
 
+fn wire_target(target: &Target, without_labels: bool) -> wire::Target {
+    if !without_labels {
+        return wire::Target::from(target);
+    }
+    let (id, state, series) = (target.id, target.state.into(), target.series);
+    wire::Target { id, state, series, ..wire::Target::default() }
+}
+
 /// While Prometheus is not there, no target counts as healthy or proven, whatever was seen before; sizes stay.
-fn report_target(target: &Target, score: Score, ready: bool) -> TargetReport {
+fn report_target(score: Score, ready: bool) -> TargetReport {
     let health = match score.health {
         Health::Up if ready => WireHealth::Up,
         Health::Down if ready => WireHealth::Down,
         _ => WireHealth::Unknown,
     };
     TargetReport {
-        target: Some(wire::Target::from(target)),
+        target: None,
         health: health.into(),
         last_error: score.last_error,
         last_scrape_ms: score.last_scrape.map_or(0, |time| time.as_millisecond()),
@@ -138,7 +152,7 @@ struct EngineSummary {
 }
 
 fn summary(held: &Held, observed: &Observed) -> Summary {
-    let report = report(held, observed);
+    let report = report(held, observed, 0);
     let mut counts = TargetCounts { total: report.targets.len(), ..TargetCounts::default() };
     for target in &report.targets {
         match target.health() {

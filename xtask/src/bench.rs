@@ -11,6 +11,7 @@ const BENCHES: &[(&str, &str, &str, Option<&[Need]>)] = &[
     ("sidecar", "thanos-sidecar", "stream", Some(install::DEMO)),
     ("plan", "coordinator", "plan", None),
     ("coordinator", "coordinator", "simulate", None),
+    ("scale", "coordinator", "scale", None),
     ("promql", "query", "promql", Some(install::PEERS)),
 ];
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use proto::coordination::TargetReport;
 use proto::coordination::target_report::Health;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +14,7 @@ use crate::cycle::now_ms;
 use crate::found::FoundTarget;
 use crate::growth::counted;
 use crate::plan::{SERIES_PER_SCRAPE, ShardId, Size, TargetView};
+use crate::shard::told::Held;
 use crate::status::Status;
 
 /// Targets of a top list, at most.
@@ -150,9 +150,9 @@ fn samples_per_second(found: &FoundTarget, series: Option<u64>) -> f64 {
 }
 
 /// By the newest scrape.
-fn health(held: &[(ShardId, &TargetReport)]) -> Health {
+fn health(held: &[(ShardId, Held<'_>)]) -> Health {
     let newest = held.iter().map(|(_, report)| *report).max_by_key(|report| report.last_scrape_ms);
-    newest.map_or(Health::Unknown, TargetReport::health)
+    newest.map_or(Health::Unknown, |report| report.health)
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -44,7 +44,7 @@ struct Stopped {
 pub(super) async fn show(State(api): State<Api>) -> Response {
     let state = Arc::clone(&api.switch.watch().borrow());
     let status = Arc::clone(&api.status.borrow());
-    let follows = |report: &proto::coordination::ReportResponse| {
+    let follows = |report: &crate::shard::told::Report| {
         report.stop.as_ref().map_or(0, |stop| stop.revision) >= state.revision
     };
     let pending =

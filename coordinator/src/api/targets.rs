@@ -7,13 +7,15 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use model::{Labels, duration};
+use promconf::target::Populator;
+use proto::coordination::TargetState;
 use proto::coordination::target_report::Health;
-use proto::coordination::{TargetReport, TargetState};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, bad_data, rfc3339, success};
 use crate::found::FoundTarget;
 use crate::plan::{ShardId, Size, TargetView};
+use crate::shard::told::Held;
 use crate::status::Status;
 use crate::stop;
 
@@ -107,12 +109,15 @@ pub(super) async fn targets(State(api): State<Api>, Query(query): Query<TargetsQ
 
 fn active_targets(status: &Status, wanted: impl Fn(&str) -> bool) -> Vec<ActiveTarget> {
     let reports = status.reports();
+    let jobs = status.found.config.iter().flat_map(|config| &config.scrape_configs);
+    let jobs: HashMap<&str, Populator<'_>> =
+        jobs.map(|job| (job.job_name.as_str(), Populator::new(job))).collect();
     let none = Vec::new();
     let shown = status.found.targets.iter().filter(|found| wanted(&found.job));
     let mut targets: Vec<ActiveTarget> = shown
         .map(|found| {
             let held = reports.get(&found.target.id).unwrap_or(&none);
-            active_target(status, found, held)
+            active_target(status, found, jobs.get(&*found.job), held)
         })
         .collect();
     targets.sort_by(|a, b| (&a.scrape_pool, &a.scrape_url).cmp(&(&b.scrape_pool, &b.scrape_url)));
@@ -122,13 +127,16 @@ fn active_targets(status: &Status, wanted: impl Fn(&str) -> bool) -> Vec<ActiveT
 fn active_target(
     status: &Status,
     found: &FoundTarget,
-    held: &[(ShardId, &TargetReport)],
+    job: Option<&Populator<'_>>,
+    held: &[(ShardId, Held<'_>)],
 ) -> ActiveTarget {
     let target = &found.target;
     let url = target.url();
+    let (address, group) = found.discovered();
+    let discovered = job.map(|job| job.discovered(address, group)).unwrap_or_default();
     // What the newest scrape says.
     let newest = held.iter().map(|(_, report)| *report).max_by_key(|report| report.last_scrape_ms);
-    let health = newest.map_or(Health::Unknown, |report| report.health());
+    let health = newest.map_or(Health::Unknown, |report| report.health);
     let scraped = newest.filter(|report| report.last_scrape_ms > 0);
     let last_scrape = scraped.map_or_else(
         || NEVER.to_owned(),
@@ -138,14 +146,16 @@ fn active_target(
         },
     );
     ActiveTarget {
-        discovered_labels: map(&target.discovered),
+        discovered_labels: map(&discovered),
         labels: map(&target.public_labels()),
         scrape_pool: found.job.to_string(),
         global_url: url.clone(),
         scrape_url: url,
         last_error: match stop::reason(&status.stop, &found.job) {
             Some(reason) => format!("scraping is stopped: {reason}"),
-            None => newest.map(|report| report.last_error.clone()).unwrap_or_default(),
+            None => newest
+                .and_then(|report| report.last_error.as_deref().map(str::to_owned))
+                .unwrap_or_default(),
         },
         last_scrape,
         last_scrape_duration: newest.map_or(0.0, |report| report.last_scrape_duration_seconds),
@@ -171,7 +181,7 @@ fn series(status: &Status, id: u64) -> u64 {
     }
 }
 
-fn state(groups: u32, held: &[(ShardId, &TargetReport)]) -> &'static str {
+fn state(groups: u32, held: &[(ShardId, Held<'_>)]) -> &'static str {
     let mut holders: HashMap<u32, usize> = HashMap::new();
     for (shard, _) in held {
         *holders.entry(shard.group).or_default() += 1;
@@ -184,9 +194,8 @@ fn state(groups: u32, held: &[(ShardId, &TargetReport)]) -> &'static str {
     }
 }
 
-fn owner((shard, report): &(ShardId, &TargetReport)) -> Owner {
-    let state = report.target.as_ref().map_or(TargetState::Unspecified, |target| target.state());
-    let state = match state {
+fn owner((shard, report): &(ShardId, Held<'_>)) -> Owner {
+    let state = match report.target.state {
         TargetState::Active | TargetState::Unspecified => "active",
         TargetState::Leaving => "leaving",
         TargetState::Joining => "joining",

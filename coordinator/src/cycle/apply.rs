@@ -1,24 +1,25 @@
 //! The plan, carried out: assignments to shards, the number of shards to the backend, the picture to the API.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
-use proto::convert::labels_to_coordination;
-use proto::coordination::{ReportResponse, StopScrape, Target, TargetState};
+use parking_lot::Mutex;
+use proto::coordination::{StopScrape, TargetState};
 use proto::push::PROTOCOL;
 use tracing::{debug, info};
 
 use super::Cycle;
 use super::observe::Reports;
+use super::tally::{Sum, Tally};
 use crate::found::FoundTarget;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, History, Plan, Reason, Rung, SERIES_PER_SCRAPE, ShardId, Shipped, Size,
-    Snapshot, State,
+    Condition, Desired, History, Plan, Reason, Rung, ShardId, Shipped, Size, Snapshot, State,
 };
 use crate::shard::Wanted;
 use crate::shard::agent::PROMPT;
 use crate::shard::push::Push;
+use crate::shard::told::{self, Report, Told};
 use crate::status::{Basis, ShardStatus, Status, engine_name};
 use crate::stop;
 
@@ -42,12 +43,15 @@ impl Cycle {
             return;
         };
         self.want(plan);
-        let mut pushed = Vec::new();
+        let mut outdated = Vec::new();
         for (shard, desired) in &plan.shards {
             let Some(seen) = reports.get(shard).filter(|seen| seen.current) else { continue };
-            if self.is_applied(&seen.report, desired) {
-                continue;
+            if !self.is_applied(*shard, &seen.report, desired) {
+                outdated.push((shard, seen, desired));
             }
+        }
+        let mut pushed = Vec::new();
+        for (shard, seen, desired) in outdated {
             let targets = self.targets(desired, &seen.report);
             let with_config = seen.report.config_hash != self.config.hash;
             self.version += 1;
@@ -56,8 +60,19 @@ impl Cycle {
             if let Some(agent) = self.agents.get(*shard) {
                 // One that failed last time is not waited for: its answer is seen in a later turn.
                 let trusted = agent.view.borrow().takes_promptly();
-                let (stop, held) = (StopScrape::clone(&self.stop), Arc::clone(&seen.report));
-                agent.push(Push { epoch, version, config, with_config, targets, stop, held });
+                let stop = StopScrape::clone(&self.stop);
+                let held = Mutex::new(Some(Arc::clone(&seen.report)));
+                let digest = OnceLock::new();
+                agent.push(Push {
+                    epoch,
+                    version,
+                    config,
+                    with_config,
+                    targets,
+                    digest,
+                    stop,
+                    held,
+                });
                 if trusted {
                     pushed.push(agent.pushed(epoch, version));
                 }
@@ -91,7 +106,7 @@ impl Cycle {
     }
 
     /// Whether a shard has already applied this, from us.
-    fn is_applied(&self, report: &ReportResponse, desired: &[Desired]) -> bool {
+    fn is_applied(&mut self, shard: ShardId, report: &Report, desired: &[Desired]) -> bool {
         if Some(report.epoch) != self.term
             || report.config_hash != self.config.hash
             || report.targets.len() != desired.len()
@@ -101,44 +116,46 @@ impl Cycle {
         if report.protocol >= PROTOCOL && !self.is_switched(report) {
             return false;
         }
-        let held: HashMap<u64, &Target> = report
-            .targets
-            .iter()
-            .filter_map(|held| held.target.as_ref())
-            .map(|target| (target.id, target))
-            .collect();
-        desired.iter().all(|desired| {
-            held.get(&desired.target).is_some_and(|held| {
-                held.state() == to_proto(desired.state)
-                    && self.found.get(desired.target).is_none_or(|found| is_as_found(held, found))
-            })
-        })
+        // Both ascend by id.
+        let is_same = |(held, desired): (&Told, &Desired)| {
+            held.id == desired.target && held.state == to_proto(desired.state)
+        };
+        report.targets.iter().zip(desired).all(is_same) && self.is_all_as_found(shard, report)
+    }
+
+    /// Whether a shard has the labels that are found now, of all that is found. What was compared once is not compared
+    /// again before one side has changed.
+    fn is_all_as_found(&mut self, shard: ShardId, report: &Report) -> bool {
+        let Some(track) = self.tracks.get_mut(&shard) else { return false };
+        let sides = Some((report.digest, self.found_round));
+        if track.as_found == sides {
+            return true;
+        }
+        let found = &self.found;
+        let same = |held: &Told| found.get(held.id).is_none_or(|found| is_as_found(held, found));
+        let all_same = report.targets.iter().all(same);
+        track.as_found = sides.filter(|_| all_same);
+        all_same
     }
 
     /// Targets as they go over the wire: as discovered, or, where discovery is not complete yet, as the shard has them.
-    fn targets(&self, desired: &[Desired], report: &ReportResponse) -> Vec<Target> {
-        let held: HashMap<u64, &Target> = report
-            .targets
-            .iter()
-            .filter_map(|held| held.target.as_ref())
-            .map(|target| (target.id, target))
-            .collect();
+    fn targets(&self, desired: &[Desired], report: &Report) -> Arc<[Told]> {
         let target = |desired: &Desired| {
             let id = desired.target;
             let series = match self.sizes.get(&id) {
                 Some(Size::Counted(series) | Size::Tentative(series)) => *series,
                 Some(Size::Unknown) | None => 0,
             };
-            let state = to_proto(desired.state).into();
+            let state = to_proto(desired.state);
             match self.found.get(id) {
-                Some(found) => Some(Target {
+                Some(found) => Some(Told {
                     id,
-                    job: found.job.to_string(),
-                    labels: labels_to_coordination(&found.target.labels),
+                    job: Arc::clone(&found.job),
+                    labels: found.target.labels.clone(),
                     state,
                     series,
                 }),
-                None => held.get(&id).map(|held| Target { state, ..(*held).clone() }),
+                None => told::find(&report.targets, id).map(|held| Told { state, ..held.clone() }),
             }
         };
         desired.iter().filter_map(target).collect()
@@ -146,24 +163,11 @@ impl Cycle {
 
     /// Publishes the picture and the metrics.
     pub(super) fn show(&self, seen: Snapshot, plan: &Plan, mut reports: Reports) {
-        let sizes: HashMap<u64, (u64, u32)> = seen
-            .targets
-            .iter()
-            .map(|target| match target.size {
-                Size::Counted(series) | Size::Tentative(series) => (target, series),
-                Size::Unknown => (target, 0),
-            })
-            .map(|(target, series)| (target.id, (series, target.interval_ms)))
-            .collect();
+        let tally = Tally::of(&seen, &self.limits);
         let mut shards = Vec::with_capacity(seen.shards.len());
-        for (view, endpoint) in seen.shards.iter().zip(&self.fleet.endpoints) {
-            let (mut series, mut load) = (0, 0u64);
-            for held in &view.holdings {
-                let unknown = || (held.series, held.interval_ms);
-                let size = sizes.get(&held.target).copied().unwrap_or_else(unknown);
-                series += size.0 + SERIES_PER_SCRAPE;
-                load = load.saturating_add(self.limits.load(size.0, size.1));
-            }
+        let sums = tally.sums.iter().copied();
+        for ((view, endpoint), sum) in seen.shards.iter().zip(&self.fleet.endpoints).zip(sums) {
+            let Sum { series, load } = sum;
             let known = reports.remove(&view.id);
             let current = known.as_ref().filter(|seen| seen.current).map(|seen| &*seen.report);
             let agent = self.agents.get(view.id).map(|agent| agent.view.borrow().clone());
@@ -185,7 +189,7 @@ impl Cycle {
                     .or_else(|| self.shipping_error(view.id, plan)),
             });
         }
-        self.show_metrics(&seen, plan, &shards);
+        self.show_metrics(&seen, plan, tally.missing, &shards);
         let status = Status {
             found: Arc::clone(&self.found),
             basis: Basis {
@@ -228,19 +232,7 @@ impl Cycle {
         }
     }
 
-    fn show_metrics(&self, seen: &Snapshot, plan: &Plan, shards: &[ShardStatus]) {
-        let mut owned: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        for view in &seen.shards {
-            let held = view.holdings.iter().map(|held| held.target);
-            owned.entry(view.id.group).or_default().extend(held);
-        }
-        let mut missing = 0;
-        for group in 0..seen.groups {
-            let mut held = owned.remove(&group).unwrap_or_default();
-            held.sort_unstable();
-            let lacks = |target: &&crate::plan::TargetView| held.binary_search(&target.id).is_err();
-            missing += seen.targets.iter().filter(lacks).count();
-        }
+    fn show_metrics(&self, seen: &Snapshot, plan: &Plan, missing: usize, shards: &[ShardStatus]) {
         self.metrics.show(&Shown {
             active: self.found.targets.len(),
             dropped: self.found.dropped_counts.values().sum(),
@@ -268,12 +260,12 @@ impl Cycle {
     }
 }
 
-fn has_config_error(report: Option<&ReportResponse>) -> bool {
+fn has_config_error(report: Option<&Report>) -> bool {
     let engine = report.and_then(|report| report.engine.as_ref());
     engine.is_some_and(|engine| !engine.config_error.is_empty())
 }
 
-fn engine_word(condition: Condition, current: Option<&ReportResponse>) -> &'static str {
+fn engine_word(condition: Condition, current: Option<&Report>) -> &'static str {
     match condition {
         // Not up yet is no fault.
         Condition::Starting { .. } => "starting",
@@ -282,9 +274,8 @@ fn engine_word(condition: Condition, current: Option<&ReportResponse>) -> &'stat
 }
 
 /// Whether a shard has a target with the labels that it has now.
-pub(super) fn is_as_found(held: &Target, found: &FoundTarget) -> bool {
-    let held_labels = held.labels.iter().map(|label| (label.name.as_str(), label.value.as_str()));
-    *held.job == *found.job && held_labels.eq(found.target.labels.iter())
+pub(super) fn is_as_found(held: &Told, found: &FoundTarget) -> bool {
+    held.job == found.job && held.labels == found.target.labels
 }
 
 fn to_proto(state: State) -> TargetState {

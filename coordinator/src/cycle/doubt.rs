@@ -46,13 +46,16 @@ impl Cycle {
 
 /// How many targets shards hold of each job.
 fn held_by_job(reports: &Reports) -> HashMap<Arc<str>, usize> {
-    let mut ids: HashMap<&str, BTreeSet<u64>> = HashMap::new();
-    for held in reports.values().flat_map(|seen| &seen.report.targets) {
-        if let Some(target) = &held.target {
-            ids.entry(&target.job).or_default().insert(target.id);
-        }
+    let mut ids: HashMap<&str, Vec<u64>> = HashMap::new();
+    for held in reports.values().flat_map(|seen| &*seen.report.targets) {
+        ids.entry(&held.job).or_default().push(held.id);
     }
-    ids.into_iter().map(|(job, ids)| (Arc::from(job), ids.len())).collect()
+    let distinct = |(job, mut ids): (&str, Vec<u64>)| {
+        ids.sort_unstable();
+        ids.dedup();
+        (Arc::from(job), ids.len())
+    };
+    ids.into_iter().map(distinct).collect()
 }
 
 impl super::tell::Teller {

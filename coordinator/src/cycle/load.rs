@@ -1,13 +1,14 @@
 //! What weighs on shards beyond series: samples a second, and what their heads hold of the past.
 
-use proto::coordination::{ReportResponse, Target, engine};
+use proto::coordination::engine;
 
 use super::Cycle;
 use super::observe::Reports;
-use super::tags::{label, millis};
+use super::tags::millis;
 use crate::headroom::{Caps, Look};
 use crate::plan::{MovePhase, Plan, SERIES_PER_SCRAPE, ShardId};
 use crate::shard::Endpoint;
+use crate::shard::told::{Report, Told};
 
 impl Cycle {
     /// Looks at what the Prometheus of each shard holds, where that is limited.
@@ -51,14 +52,14 @@ impl Cycle {
     }
 
     /// How often a target is scraped that discovery does not know (yet), in milliseconds; 0 where that does not count.
-    pub(super) fn interval_of_held(&self, target: &Target) -> u32 {
+    pub(super) fn interval_of_held(&self, target: &Told) -> u32 {
         if self.limits.max_samples == 0 {
             return 0;
         }
-        let own = label(target, promconf::target::SCRAPE_INTERVAL);
+        let own = target.labels.value(promconf::target::SCRAPE_INTERVAL);
         let jobs = &self.config.scrape_configs;
         let of_job = || {
-            let job = jobs.iter().find(|job| job.job_name == target.job);
+            let job = jobs.iter().find(|job| *job.job_name == *target.job);
             job.map(|job| job.scrape_interval)
         };
         model::duration::parse(own).ok().or_else(of_job).map_or(0, millis)
@@ -66,10 +67,10 @@ impl Cycle {
 }
 
 /// What is seen of a shard whose Prometheus is well.
-fn look(report: &ReportResponse) -> Option<Look> {
+fn look(report: &Report) -> Option<Look> {
     let engine = report.engine.as_ref().filter(|it| it.state() == engine::State::Ready)?;
-    let active = report.targets.iter().map(|held| {
-        let told = held.target.as_ref().map_or(0, |target| target.series);
+    let active = report.held().map(|held| {
+        let told = held.target.series;
         let counted = held.samples_post_relabel;
         (if counted > 0 { counted } else { told }).saturating_add(SERIES_PER_SCRAPE)
     });

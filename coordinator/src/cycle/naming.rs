@@ -4,14 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use proto::convert::labels_from_coordination;
-use proto::coordination::{ReportResponse, Target};
-
 use super::Cycle;
 use super::apply::is_as_found;
 use super::observe::Reports;
 use crate::found::names::{Memory, Named};
 use crate::plan::ShardId;
+use crate::shard::told::{Report, Told};
 
 /// What is still to be taken over.
 #[derive(Debug, Default)]
@@ -34,7 +32,7 @@ impl Cycle {
             if before.as_ref() == Some(&endpoint.sidecar) {
                 continue;
             }
-            let is_news = |held: &&Target| {
+            let is_news = |held: &&Told| {
                 !self.found.get(held.id).is_some_and(|found| is_as_found(held, found))
             };
             news.extend(targets(&seen.report).filter(is_news).map(named));
@@ -51,7 +49,7 @@ impl Cycle {
                 .collect();
             let settled = self.found.targets.iter().filter(|found| held.contains(&found.target.id));
             let memory = Memory::of(&self.config, settled, &news);
-            self.found = Arc::new(self.found.renamed(&memory, |id| held.contains(&id)));
+            self.set_found(self.found.renamed(&memory, |id| held.contains(&id)));
             self.naming.waiting.extend(news);
             self.forget_names();
         }
@@ -68,11 +66,10 @@ impl Cycle {
     }
 }
 
-fn targets(report: &ReportResponse) -> impl Iterator<Item = &Target> {
-    report.targets.iter().filter_map(|held| held.target.as_ref())
+fn targets(report: &Report) -> impl Iterator<Item = &Told> {
+    report.targets.iter()
 }
 
-fn named(target: &Target) -> Named {
-    let labels = labels_from_coordination(&target.labels);
-    Named { id: target.id, job: Arc::from(target.job.as_str()), labels }
+fn named(target: &Told) -> Named {
+    Named { id: target.id, job: Arc::clone(&target.job), labels: target.labels.clone() }
 }

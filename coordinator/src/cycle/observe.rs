@@ -1,12 +1,12 @@
 //! What discovery, shards and trial scrapes say, made into what the planner rests on.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use proto::coordination::TargetState;
 use proto::coordination::engine::State as EngineState;
 use proto::coordination::target_report::Health;
-use proto::coordination::{ReportResponse, TargetReport, TargetState};
 use tracing::{error, info};
 
 use super::{Cycle, Track};
@@ -15,8 +15,10 @@ use crate::detect::{Detector, Engine, Look};
 use crate::explore::Trial;
 use crate::found;
 use crate::found::names::Memory;
+use crate::found::{Found, FoundTarget};
 use crate::headroom::Headroom;
 use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, Tag, TargetView};
+use crate::shard::told::{Held, Report, Told};
 
 /// The size of a target that did not answer, where its job has no other.
 const SMALL: u64 = 1_000;
@@ -24,7 +26,7 @@ const SMALL: u64 = 1_000;
 /// What a shard has last reported.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
-    pub(super) report: Arc<ReportResponse>,
+    pub(super) report: Arc<Report>,
     /// Whether it came in since the last turn.
     pub(super) current: bool,
 }
@@ -61,11 +63,16 @@ impl Cycle {
             Ok((found, complete)) => {
                 self.complete = complete;
                 self.teller.tell_found(&self.found, &found);
-                self.found = Arc::new(found);
+                self.set_found(found);
                 self.forget_names();
             }
             Err(panic) => error!(error = %panic, "relabelling failed, the targets stay"),
         }
+    }
+
+    pub(super) fn set_found(&mut self, found: Found) {
+        self.found = Arc::new(found);
+        self.found_round = self.round;
     }
 
     /// Takes the shards that exist.
@@ -91,6 +98,7 @@ impl Cycle {
                         looked_at: 0,
                         doubt: None,
                         deaf_since: None,
+                        as_found: None,
                         headroom: Headroom::default(),
                     });
                 }
@@ -114,6 +122,7 @@ impl Cycle {
                     self.teller.tell_counted(target, series);
                     self.trial_errors.remove(&id);
                     self.sizes.insert(id, Size::Counted(series));
+                    self.sizes_changed = true;
                 }
                 Trial::Failed { error, attempts, given_up } => {
                     let text = format!("trial scrape {attempts} failed: {error}");
@@ -125,6 +134,7 @@ impl Cycle {
                             self.teller.tell_guessed(target, guess, &error);
                         }
                         self.sizes.insert(id, Size::Tentative(guess));
+                        self.sizes_changed = true;
                     }
                     self.trial_errors.insert(id, text);
                 }
@@ -211,25 +221,54 @@ impl Cycle {
         doubles
     }
 
-    /// Shards count what they scrape.
+    /// Shards count what they scrape; of several counts of one target the largest is taken.
     fn learn_sizes(&mut self, reports: &Reports) {
+        let current = || {
+            let current = reports.values().filter(|seen| seen.current);
+            current.flat_map(|seen| seen.report.held())
+        };
         let mut counted: HashMap<u64, u64> = HashMap::new();
-        let current = reports.values().filter(|seen| seen.current);
-        for report in current.flat_map(|seen| &seen.report.targets) {
-            let Some(target) = &report.target else { continue };
-            if report.samples_post_relabel > 0 {
-                let largest = counted.entry(target.id).or_default();
-                *largest = report.samples_post_relabel.max(*largest);
-            } else if target.series > 0 {
-                // Told by a coordinator before us.
-                self.sizes.entry(target.id).or_insert(Size::Counted(target.series));
+        let before = Arc::clone(&self.status.borrow());
+        let learned: HashMap<ShardId, &Report> = before
+            .shards
+            .iter()
+            .filter_map(|shard| Some((shard.endpoint.id, &**shard.report.as_ref()?)))
+            .collect();
+        for (shard, seen) in reports.iter().filter(|(_, seen)| seen.current) {
+            let learned = learned.get(shard).copied();
+            for report in seen.report.news(learned) {
+                let (target, series) = (report.target, report.samples_post_relabel);
+                if series > 0 {
+                    if self.sizes.get(&target.id) != Some(&Size::Counted(series)) {
+                        counted.insert(target.id, 0);
+                    }
+                } else if target.series > 0 {
+                    // Told by a coordinator before us.
+                    self.sizes.entry(target.id).or_insert_with(|| {
+                        self.sizes_changed = true;
+                        Size::Counted(target.series)
+                    });
+                }
             }
         }
-        let held = counted.len();
+        self.sizes_changed |= !counted.is_empty();
+        if !counted.is_empty() {
+            for report in current() {
+                if let Some(largest) = counted.get_mut(&report.target.id) {
+                    *largest = report.samples_post_relabel.max(*largest);
+                }
+            }
+        }
         self.sizes.extend(counted.into_iter().map(|(id, series)| (id, Size::Counted(series))));
+        let held: usize = reports.values().map(|seen| seen.report.targets.len()).sum();
         if self.sizes.len() > 2 * (held + self.found.targets.len()) + 1_000 {
+            let held: HashSet<u64> = reports
+                .values()
+                .flat_map(|seen| &*seen.report.targets)
+                .map(|told| told.id)
+                .collect();
             let found = Arc::clone(&self.found);
-            self.sizes.retain(|id, _| found.get(*id).is_some());
+            self.sizes.retain(|id, _| held.contains(id) || found.get(*id).is_some());
         }
     }
 
@@ -249,14 +288,28 @@ impl Cycle {
         Ok(())
     }
 
-    /// What the planner rests on.
-    pub(super) fn snapshot(&mut self, reports: &Reports) -> Snapshot {
+    /// What is found, with sizes: as in the last turn where nothing of it has changed since.
+    fn views(&mut self) -> Vec<TargetView> {
+        let before = Arc::clone(&self.status.borrow());
+        let same_rules = Arc::ptr_eq(&before.seen.rules, &self.tags.rules);
+        if !std::mem::take(&mut self.sizes_changed)
+            && same_rules
+            && Arc::ptr_eq(&before.found, &self.found)
+        {
+            return before.seen.targets.clone();
+        }
         let traits = self.tags.of_found().chain(std::iter::repeat((Tag::default(), 0)));
-        let targets = self.found.targets.iter().zip(traits).map(|(found, (tag, interval_ms))| {
+        let view = |(found, (tag, interval_ms)): (&FoundTarget, (Tag, u32))| {
             let id = found.target.id;
             let size = self.sizes.get(&id).cloned().unwrap_or(Size::Unknown);
             TargetView { id, job: Arc::clone(&found.job), size, tag, interval_ms }
-        });
+        };
+        self.found.targets.iter().zip(traits).map(view).collect()
+    }
+
+    /// What the planner rests on.
+    pub(super) fn snapshot(&mut self, reports: &Reports) -> Snapshot {
+        let targets = self.views();
         let shards = self.fleet.endpoints.iter().filter_map(|endpoint| {
             let track = self.tracks.get(&endpoint.id)?;
             let report = reports.get(&endpoint.id);
@@ -274,7 +327,7 @@ impl Cycle {
                 },
             })
         });
-        let (targets, shards) = (targets.collect(), shards.collect());
+        let shards = shards.collect();
         Snapshot {
             targets,
             shards,
@@ -285,20 +338,18 @@ impl Cycle {
         }
     }
 
-    fn holdings(&self, report: &ReportResponse) -> Vec<Holding> {
-        let holding = |held: &TargetReport| {
-            let target = held.target.as_ref()?;
-            match self.found.get(target.id) {
-                Some(found) => holding(held, Some(Arc::clone(&found.job)), 0),
-                None => holding(held, None, self.interval_of_held(target)),
-            }
+    fn holdings(&self, report: &Report) -> Vec<Holding> {
+        let timed = self.limits.max_samples > 0;
+        let interval = |told: &Told| match timed && self.found.get(told.id).is_none() {
+            true => self.interval_of_held(told),
+            false => 0,
         };
-        report.targets.iter().filter_map(holding).collect()
+        report.held().map(|held| holding(held, interval(held.target))).collect()
     }
 }
 
 /// What a shard that has answered says of its Prometheus.
-fn answered(report: Option<&ReportResponse>) -> Look {
+fn answered(report: Option<&Report>) -> Look {
     let engine = report.and_then(|report| report.engine.as_ref());
     let started = engine.map_or(0, |engine| engine.process_start_ms);
     let engine = match engine.map_or(EngineState::Unspecified, |engine| engine.state()) {
@@ -311,14 +362,14 @@ fn answered(report: Option<&ReportResponse>) -> Look {
     Look::Answered { engine, started: Some(started).filter(|started| *started > 0) }
 }
 
-fn holding(report: &TargetReport, known: Option<Arc<str>>, interval_ms: u32) -> Option<Holding> {
-    let target = report.target.as_ref()?;
+fn holding(report: Held<'_>, interval_ms: u32) -> Holding {
+    let target = report.target;
     let series =
         if report.samples_post_relabel > 0 { report.samples_post_relabel } else { target.series };
-    Some(Holding {
+    Holding {
         target: target.id,
-        job: known.unwrap_or_else(|| Arc::from(target.job.as_str())),
-        state: match target.state() {
+        job: Arc::clone(&target.job),
+        state: match target.state {
             TargetState::Leaving => State::Leaving,
             TargetState::Joining => State::Joining,
             TargetState::Active | TargetState::Unspecified => State::Active,
@@ -327,6 +378,6 @@ fn holding(report: &TargetReport, known: Option<Arc<str>>, interval_ms: u32) -> 
         interval_ms,
         scrapes: report.scrapes,
         good_scrapes: report.good_scrapes,
-        down: report.health() == Health::Down,
-    })
+        down: report.health == Health::Down,
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use proto::coordination::ReportResponse;
 use tracing::error;
 
 use super::Cycle;
 use super::observe::Reports;
+use crate::shard::told::Report;
 
 impl Cycle {
     /// Takes the switch as it is now, here or, where another coordinator has changed it since, at a shard.
@@ -25,7 +25,7 @@ impl Cycle {
     }
 
     /// Whether a shard has the switch as it is.
-    pub(super) fn is_switched(&self, report: &ReportResponse) -> bool {
+    pub(super) fn is_switched(&self, report: &Report) -> bool {
         report.stop.as_ref().map_or(0, |stop| stop.revision) >= self.stop.revision
     }
 }

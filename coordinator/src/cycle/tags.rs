@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::coordination::Target;
-
 use super::Cycle;
 use super::observe::Reports;
 use crate::found::{Found, FoundTarget};
@@ -63,12 +61,11 @@ impl Tags {
         if self.rules.is_empty() {
             return tags;
         }
-        for held in reports.values().flat_map(|seen| &seen.report.targets) {
-            let Some(target) = held.target.as_ref() else { continue };
+        for target in reports.values().flat_map(|seen| &*seen.report.targets) {
             if found.get(target.id).is_some() || tags.contains_key(&target.id) {
                 continue;
             }
-            let tag = self.tagger.tag(&Arc::from(target.job.as_str()), &|name| label(target, name));
+            let tag = self.tagger.tag(&target.job, &|name| target.labels.value(name));
             tags.insert(target.id, tag);
         }
         tags
@@ -78,11 +75,6 @@ impl Tags {
 /// In milliseconds.
 pub(super) fn millis(interval: Duration) -> u32 {
     u32::try_from(interval.as_millis()).unwrap_or(u32::MAX)
-}
-
-pub(super) fn label<'a>(target: &'a Target, name: &str) -> &'a str {
-    let found = target.labels.iter().find(|label| label.name == name);
-    found.map_or("", |label| label.value.as_str())
 }
 
 impl Cycle {

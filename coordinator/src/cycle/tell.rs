@@ -7,6 +7,7 @@ use tracing::{info, warn};
 use super::observe::Reports;
 use crate::detect::Verdict;
 use crate::events::Events;
+use crate::found::names::only_in;
 use crate::found::{Found, FoundTarget};
 use crate::metrics::Metrics;
 use crate::plan::{Condition, MovePhase, Plan, Reason, ShardId};
@@ -43,11 +44,12 @@ impl Teller {
         self.events.tell(kind, message);
     }
 
-    pub(super) fn tell_found(&mut self, before: &Found, after: &Found) {
-        let new: Vec<&FoundTarget> =
-            after.targets.iter().filter(|found| before.get(found.target.id).is_none()).collect();
-        let gone: Vec<&FoundTarget> =
-            before.targets.iter().filter(|found| after.get(found.target.id).is_none()).collect();
+    pub(super) fn tell_found<'a>(&mut self, before: &'a Found, after: &'a Found) {
+        let only = |one: &'a Found, other: &Found| -> Vec<&'a FoundTarget> {
+            let places = only_in(&one.targets, &other.targets).into_iter();
+            places.filter_map(|at| one.targets.get(at)).collect()
+        };
+        let (new, gone) = (only(after, before), only(before, after));
         if !new.is_empty() || !gone.is_empty() {
             let total = after.targets.len();
             info!(new = new.len(), gone = gone.len(), total, "discovery has changed");

@@ -20,6 +20,7 @@ use promconf::{Config, ScrapeConfig};
 use xxhash_rust::xxh64::xxh64;
 
 use super::{Found, FoundTarget};
+pub(crate) use succession::only_in;
 
 /// A target under the id that it has had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,8 @@ impl Memory {
         }
         for found in before {
             let labels = &found.target.labels;
-            all.extend(identity_of(&found.job, labels).map(|key| (key, found.target.id, labels)));
+            let key = jobs.get(&*found.job).map(|job| found.identity_with(job));
+            all.extend(key.map(|key| (key, found.target.id, labels)));
         }
         // Where every id is the identity there is nothing to remember.
         let odd: HashSet<u64> =
@@ -152,6 +154,14 @@ fn assign_among(
 }
 
 impl FoundTarget {
+    /// Its identity with another configuration of its job.
+    fn identity_with(&self, job: &ScrapeConfig) -> u64 {
+        if *self.target.params == job.params {
+            return self.identity;
+        }
+        identity(&job.job_name, &self.target.labels, &job.params)
+    }
+
     fn rename(&mut self, id: u64) {
         if self.target.id != id {
             Arc::make_mut(&mut self.target).id = id;

@@ -10,14 +10,15 @@ use std::time::Duration;
 use prost::Message;
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_client::CoordinationClient;
-use proto::coordination::{AssignResponse, ReportRequest, ReportResponse, TargetReport};
-use tokio::sync::watch;
+use proto::coordination::{AssignRequest, AssignResponse, ReportRequest, ReportResponse};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tracing::{Instrument, debug, info_span, warn};
 
+use super::told::Report;
 use super::{believe, probe};
 use crate::Error;
 use crate::detect::Engine;
@@ -30,6 +31,11 @@ const RETRIES: usize = 2;
 
 /// How long the cycle waits for those that are usually quick. Whoever takes longer is seen in a later turn.
 pub(crate) const PROMPT: Duration = Duration::from_secs(1);
+
+/// Pushes that are under way at the same time, so that a large system's are not all in memory at once; and how long one
+/// waits for its turn. Then it goes all the same: some that hang hold up nobody for longer.
+const LANES: usize = 64;
+const LANE_WAIT: Duration = Duration::from_millis(500);
 
 /// What the cycle wants of an agent.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +53,7 @@ pub(crate) struct View {
     pub(crate) round: u64,
     /// The last round that ended well; 0: none yet.
     pub(crate) good_round: u64,
-    pub(crate) report: Option<Arc<ReportResponse>>,
+    pub(crate) report: Option<Arc<Report>>,
     /// Why the last round did not end well.
     pub(crate) error: Option<String>,
     /// What Prometheus itself said after that.
@@ -76,27 +82,28 @@ impl View {
         self.push_error.is_none() && !self.slow && !self.pushing
     }
 
-    /// What the shard holds, as far as known: its last report, or what it has taken since.
-    pub(crate) fn held(&self) -> Option<Arc<ReportResponse>> {
-        let report = self.report.as_ref()?;
+    /// What it has taken since its last report, if that is so.
+    fn newer(&self) -> Option<&Arc<Push>> {
         let newer = self.applied.as_ref().filter(|(round, _)| *round >= self.good_round);
-        let Some((_, push)) = newer else { return Some(Arc::clone(report)) };
-        let mut known: HashMap<u64, &TargetReport> = HashMap::new();
-        for held in &report.targets {
-            known.extend(held.target.as_ref().map(|target| (target.id, held)));
-        }
-        let targets = push.targets.iter().map(|target| {
-            let before = known.get(&target.id).map(|held| (*held).clone()).unwrap_or_default();
-            TargetReport { target: Some(target.clone()), ..before }
-        });
-        Some(Arc::new(ReportResponse {
+        newer.map(|(_, push)| push)
+    }
+
+    /// Of the targets that the shard holds, as far as known; 0: nothing is.
+    fn digest(&self) -> u64 {
+        let reported = self.report.as_ref().map_or(0, |report| report.digest);
+        self.newer().map_or(reported, |push| push.digest())
+    }
+
+    /// What the shard holds, as far as known: its last report, or what it has taken since.
+    pub(crate) fn held(&self) -> Option<Arc<Report>> {
+        let report = self.report.as_ref()?;
+        let Some(push) = self.newer() else { return Some(Arc::clone(report)) };
+        Some(Arc::new(Report {
             epoch: push.epoch,
             version: push.version,
             config_hash: push.config.hash.clone(),
-            targets: targets.collect(),
-            engine: report.engine.clone(),
             stop: Some(push.stop.clone()),
-            protocol: report.protocol,
+            ..report.with_targets(&push.targets, push.digest())
         }))
     }
 }
@@ -110,19 +117,26 @@ pub(crate) struct Agent {
 }
 
 /// All agents, by shard. Dropping it ends them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Agents {
     by_shard: HashMap<ShardId, Agent>,
     /// For what is asked of Prometheus itself; made with the first agent.
     http: Option<reqwest::Client>,
     tasks: JoinSet<()>,
     pushes: Pushes,
+    lanes: Arc<Semaphore>,
 }
 
 impl Agents {
     /// None yet; `pushes` is to count what is sent as assignments.
     pub(crate) fn new(pushes: Pushes) -> Self {
-        Self { pushes, ..Self::default() }
+        Self {
+            by_shard: HashMap::new(),
+            http: None,
+            tasks: JoinSet::new(),
+            pushes,
+            lanes: Arc::new(Semaphore::new(LANES)),
+        }
     }
 
     /// Starts the agent of a shard, anew when its address has changed. Whether it was.
@@ -155,7 +169,9 @@ impl Agents {
         let (commands, received) = watch::channel(Command { prometheus, ..Command::default() });
         let (shown, view) = watch::channel(View::default());
         let pushes = self.pushes.clone();
-        let worker = Worker { client, http, timeout, pushes, received, shown };
+        let lanes = Arc::clone(&self.lanes);
+        let worker =
+            Worker { client, http, timeout, pushes, lanes, received, shown, without_known: false };
         self.tasks.spawn(worker.run().instrument(info_span!("agent", %shard)));
         let agent = Agent { address: address.to_owned(), commands, view };
         self.by_shard.insert(shard, agent);
@@ -209,8 +225,11 @@ struct Worker {
     http: reqwest::Client,
     timeout: Duration,
     pushes: Pushes,
+    lanes: Arc<Semaphore>,
     received: watch::Receiver<Command>,
     shown: watch::Sender<View>,
+    /// Whether the next report is asked for with all labels, since the last one was none.
+    without_known: bool,
 }
 
 impl Worker {
@@ -234,15 +253,17 @@ impl Worker {
 
     async fn report(&mut self, round: u64, prometheus: Option<&str>) {
         let began = Instant::now();
-        let request = Request::new(ReportRequest {});
+        let known_digest = if self.without_known { 0 } else { self.shown.borrow().digest() };
+        let request = Request::new(ReportRequest { known_digest });
         let answer = tokio::time::timeout(self.timeout, self.client.report(request)).await;
         let outcome = match answer.unwrap_or_else(|_| Err(self.late())) {
             Ok(report) => match self.doubt(report.get_ref()) {
-                None => Ok(report.into_inner()),
+                None => self.kept(report.into_inner(), known_digest),
                 Some(doubt) => Err(doubt),
             },
             Err(status) => Err(describe(&status)),
         };
+        self.without_known = outcome.is_err();
         let slow = began.elapsed() > PROMPT;
         let direct = match prometheus.filter(|_| outcome.is_err()) {
             Some(prometheus) => Some(probe::ask(&self.http, prometheus).await),
@@ -264,6 +285,14 @@ impl Worker {
                 }
             }
         });
+    }
+
+    /// A report as it is kept: it shares what has not changed since the last one, or since the push after it.
+    fn kept(&self, report: ReportResponse, asked: u64) -> Result<Report, String> {
+        let view = self.shown.borrow();
+        let reported = view.report.as_ref().map(|report| &report.targets);
+        let known = view.newer().map(|push| &push.targets).or(reported);
+        Report::from_wire(report, asked, known.unwrap_or(&Arc::default()))
     }
 
     fn doubt(&self, report: &ReportResponse) -> Option<String> {
@@ -300,15 +329,18 @@ impl Worker {
     }
 
     async fn send(&mut self, push: &Push) -> Result<(), Failed> {
+        let lanes = Arc::clone(&self.lanes);
+        let _lane = tokio::time::timeout(LANE_WAIT, lanes.acquire()).await;
+        let held = push.take_held();
         let (mut with_config, mut whole) = (push.with_config, false);
-        let mut response = self.call(push, with_config, whole).await?;
+        let mut response = self.call(push.messages(&held, with_config, whole)).await?;
         for _ in 0..RETRIES {
             match response.outcome() {
                 Outcome::NeedConfig => with_config = true,
                 Outcome::NeedWhole => whole = true,
                 _ => break,
             }
-            response = self.call(push, with_config, whole).await?;
+            response = self.call(push.messages(&held, with_config, whole)).await?;
         }
         let digest = push.digest();
         let error = match response.outcome() {
@@ -332,14 +364,9 @@ impl Worker {
     }
 
     /// Sends a push, and returns the answer to its last message, or to the first one that ended it.
-    async fn call(
-        &mut self,
-        push: &Push,
-        with_config: bool,
-        whole: bool,
-    ) -> Result<AssignResponse, String> {
+    async fn call(&mut self, messages: Vec<AssignRequest>) -> Result<AssignResponse, String> {
         let mut last = AssignResponse::default();
-        for message in push.messages(with_config, whole) {
+        for message in messages {
             self.pushes.bytes.inc_by(message.encoded_len() as u64);
             let request = Request::new(message);
             let answer = tokio::time::timeout(self.timeout, self.client.assign(request)).await;

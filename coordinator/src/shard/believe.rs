@@ -1,7 +1,7 @@
 //! Whether a report can be true. One that cannot is treated as no answer: planning on it would move targets, or raise the
 //! epoch, because of a bug or a mix-up at one shard.
 
-use proto::coordination::{ReportResponse, Target};
+use proto::coordination::ReportResponse;
 
 use crate::shard::push::Push;
 
@@ -41,7 +41,8 @@ pub(crate) fn contradiction(report: &ReportResponse, taken: &Push) -> Option<Str
         return None;
     }
     let reported = report.targets.iter().filter_map(|held| held.target.as_ref());
-    if ids(reported) == ids(taken.targets.iter()) {
+    let reported = reported.map(|target| target.id);
+    if ids(reported) == ids(taken.targets.iter().map(|told| told.id)) {
         return None;
     }
     let (version, reported, taken) = (report.version, report.targets.len(), taken.targets.len());
@@ -50,8 +51,8 @@ pub(crate) fn contradiction(report: &ReportResponse, taken: &Push) -> Option<Str
     ))
 }
 
-fn ids<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<u64> {
-    let mut ids: Vec<u64> = targets.map(|target| target.id).collect();
+fn ids(ids: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut ids: Vec<u64> = ids.collect();
     ids.sort_unstable();
     ids
 }
@@ -64,6 +65,7 @@ mod tests {
     use proto::coordination::{StopScrape, Target, TargetReport};
 
     use super::*;
+    use crate::shard::told::Told;
 
     fn report(series: u64, scrapes: u64, good_scrapes: u64) -> ReportResponse {
         let target = Target { id: 7, ..Target::default() };
@@ -90,9 +92,13 @@ mod tests {
             version: 9,
             config: Arc::new(promconf::parse("", Path::new("prometheus.yml")).unwrap()),
             with_config: false,
-            targets: ids.iter().map(|id| Target { id: *id, ..Target::default() }).collect(),
+            targets: ids
+                .iter()
+                .map(|id| Told::from_wire(&Target { id: *id, ..Target::default() }, None))
+                .collect(),
+            digest: std::sync::OnceLock::new(),
             stop: StopScrape::default(),
-            held: Arc::default(),
+            held: parking_lot::Mutex::default(),
         };
         let honest = report(1, 1, 1);
         assert_eq!(contradiction(&honest, &taken(&[7])), None);

@@ -1,9 +1,13 @@
 //! An assignment on its way to a shard.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
-use proto::coordination::{AssignRequest, ReportResponse, StopScrape, Target};
+use parking_lot::Mutex;
+use proto::coordination::{AssignRequest, Delta, StopScrape, Target};
 use proto::push;
+
+use super::told::{Report, Told};
 
 /// What a shard is to hold, and what it was last known to hold.
 #[derive(Debug)]
@@ -13,21 +17,37 @@ pub(crate) struct Push {
     pub(crate) config: Arc<promconf::Config>,
     /// Whether the shard is known to have another configuration.
     pub(crate) with_config: bool,
-    pub(crate) targets: Vec<Target>,
+    /// Ascending by id.
+    pub(crate) targets: Arc<[Told]>,
+    pub(crate) digest: OnceLock<u64>,
     pub(crate) stop: StopScrape,
-    /// What the shard has reported, or taken since.
-    pub(crate) held: Arc<ReportResponse>,
+    /// What the shard has reported, or taken since: until it is sent, since the push itself is kept.
+    pub(crate) held: Mutex<Option<Arc<Report>>>,
 }
 
 impl Push {
     /// Of its targets.
     pub(crate) fn digest(&self) -> u64 {
-        push::digest(&self.targets)
+        *self.digest.get_or_init(|| Told::digest(self.targets.iter()))
+    }
+
+    fn wire(&self) -> Vec<Target> {
+        self.targets.iter().map(Told::to_wire).collect()
+    }
+
+    /// What the shard was known to hold when this was made; nothing once that was taken.
+    pub(crate) fn take_held(&self) -> Arc<Report> {
+        self.held.lock().take().unwrap_or_default()
     }
 
     /// The messages, in order: the difference to what the shard holds, unless it holds that from another epoch or the
     /// `whole` is asked for.
-    pub(crate) fn messages(&self, with_config: bool, whole: bool) -> Vec<AssignRequest> {
+    pub(crate) fn messages(
+        &self,
+        held: &Report,
+        with_config: bool,
+        whole: bool,
+    ) -> Vec<AssignRequest> {
         let mut request = AssignRequest {
             epoch: self.epoch,
             version: self.version,
@@ -37,19 +57,30 @@ impl Push {
         if with_config {
             request.config = self.config.text.clone().into();
         }
-        if self.held.protocol < push::PROTOCOL {
+        if held.protocol < push::PROTOCOL {
             // It knows one message with everything, and nothing else.
-            request.targets.clone_from(&self.targets);
+            request.targets = self.wire();
             return vec![request];
         }
         request.digest = self.digest();
         request.stop = Some(self.stop.clone());
-        if whole || self.held.epoch != self.epoch {
-            request.targets.clone_from(&self.targets);
+        if whole || held.epoch != self.epoch {
+            request.targets = self.wire();
         } else {
-            let held = self.held.targets.iter().filter_map(|held| held.target.as_ref());
-            request.delta = Some(push::delta(self.held.version, held, &self.targets));
+            request.delta = Some(self.delta(held));
         }
         push::messages(request, push::PART_BYTES)
+    }
+
+    /// What is new and what is not as it was, but for the number of series, which is a hint.
+    fn delta(&self, held: &Report) -> Delta {
+        let mut before: HashMap<u64, &Told> =
+            held.targets.iter().map(|told| (told.id, told)).collect();
+        let is_news =
+            |told: &&Told| !before.remove(&told.id).is_some_and(|before| before.is_as(told));
+        let changed = self.targets.iter().filter(is_news).map(Told::to_wire).collect();
+        let mut removed: Vec<u64> = before.into_keys().collect();
+        removed.sort_unstable();
+        Delta { base_version: held.version, changed, removed }
     }
 }

@@ -187,11 +187,15 @@ impl Coordination for Service {
         }))
     }
 
-    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+    async fn report(
+        &self,
+        request: Request<ReportRequest>,
+    ) -> Result<Response<ReportResponse>, Status> {
         self.shard.lock().reports += 1;
         self.hang_if_told().await;
         let mut shard = self.shard.lock();
         let mut report = report(&mut shard);
+        shorten(&mut report, request.into_inner().known_digest);
         match shard.mode {
             Mode::FalseEpoch => report.epoch = u64::MAX,
             Mode::FalseSeries => {
@@ -201,6 +205,18 @@ impl Coordination for Service {
             _ => {}
         }
         Ok(Response::new(report))
+    }
+}
+
+/// As sidecars do: without labels where these are known.
+fn shorten(report: &mut ReportResponse, known_digest: u64) {
+    let held: Vec<Target> = report.targets.iter().filter_map(|held| held.target.clone()).collect();
+    if report.protocol < push::PROTOCOL || known_digest != push::digest(&held) {
+        return;
+    }
+    report.without_labels = true;
+    for target in report.targets.iter_mut().filter_map(|held| held.target.as_mut()) {
+        *target = Target { job: String::new(), labels: Vec::new(), ..target.clone() };
     }
 }
 
@@ -282,5 +298,6 @@ fn report(shard: &mut Shard) -> ReportResponse {
         }),
         protocol: shard.protocol,
         stop: (shard.protocol >= push::PROTOCOL).then(|| shard.stop.clone()),
+        without_labels: false,
     }
 }

@@ -8,6 +8,7 @@ mod engine;
 mod targets;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use promconf::{Secret, TargetGroup};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::labels;
 use crate::manager::{ErrorLog, Outlet};
-use crate::state::Answer;
+use crate::state::{Answer, shared};
 use engine::{Counters, Engine};
 
 /// A section that is not ours.
@@ -98,7 +99,7 @@ struct Seen {
     /// When the targets were last seen to change, once discovery has answered.
     changed: Option<Instant>,
     settled: bool,
-    targets: Vec<TargetGroup>,
+    targets: Vec<Arc<TargetGroup>>,
     updates: f64,
     /// The count of failures when discovery last answered.
     failures: f64,
@@ -144,6 +145,7 @@ impl Seen {
             };
         }
         let changed = *self.changed.get_or_insert(now);
+        let targets = shared(targets);
         if targets != self.targets {
             self.targets = targets;
             self.changed = Some(now);

@@ -5,6 +5,7 @@ mod resolver;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use promconf::{DnsRecord, DnsSd, TargetGroup};
 use svc::chain;
@@ -12,14 +13,14 @@ use tokio::task::JoinSet;
 
 use crate::labels::{self, Labels};
 use crate::refresh::Source;
-use crate::state::Answer;
+use crate::state::{Answer, shared};
 use message::Data;
 
 pub(crate) struct Dns {
     config: DnsSd,
     resolv_conf: PathBuf,
     /// What was last found by name: a name that fails keeps it.
-    known: HashMap<String, Vec<TargetGroup>>,
+    known: HashMap<String, Vec<Arc<TargetGroup>>>,
 }
 
 impl Dns {
@@ -50,7 +51,7 @@ impl Source for Dns {
             match done {
                 Ok((name, Ok(records))) => {
                     let groups = targets(&name, &records, self.config.port);
-                    self.known.insert(name, groups);
+                    self.known.insert(name, shared(groups));
                 }
                 Ok((name, Err(cause))) => errors.push(format!("{name}: {}", chain(&cause))),
                 Err(cause) => errors.push(cause.to_string()),

@@ -12,7 +12,7 @@ use svc::{Shutdown, chain};
 use tokio::sync::Notify;
 
 use crate::manager::{ErrorLog, Outlet};
-use crate::state::Answer;
+use crate::state::{Answer, shared, shared_with};
 use crate::watch::Watch;
 
 /// Longest file that is read, in bytes.
@@ -22,7 +22,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 const FILEPATH: &str = "__meta_filepath";
 
 /// What was last read of each file.
-type Known = BTreeMap<PathBuf, Vec<TargetGroup>>;
+type Known = BTreeMap<PathBuf, Vec<Arc<TargetGroup>>>;
 
 #[derive(Debug, thiserror::Error)]
 enum FileError {
@@ -88,10 +88,14 @@ fn read_all(patterns: &[PathBuf], mut known: Known) -> (Known, Vec<String>) {
             if fresh.contains_key(&path) {
                 continue;
             }
-            let groups = read(&path).unwrap_or_else(|cause| {
-                errors.push(chain(&cause).to_string());
-                known.remove(&path).unwrap_or_default()
-            });
+            let before = known.remove(&path).unwrap_or_default();
+            let groups = match read(&path) {
+                Ok(groups) => shared_with(before, shared(groups)),
+                Err(cause) => {
+                    errors.push(chain(&cause).to_string());
+                    before
+                }
+            };
             fresh.insert(path, groups);
         }
     }

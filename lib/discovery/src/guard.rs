@@ -4,6 +4,7 @@
 //! server that has just restarted is not.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use promconf::TargetGroup;
@@ -40,7 +41,10 @@ pub(crate) fn judge(
 }
 
 /// What is in force while an answer is held: the answer, and of the last good groups the addresses that it lacks.
-pub(crate) fn overlay(good: &[TargetGroup], held: &[TargetGroup]) -> Vec<TargetGroup> {
+pub(crate) fn overlay(
+    good: &[Arc<TargetGroup>],
+    held: &[Arc<TargetGroup>],
+) -> Vec<Arc<TargetGroup>> {
     let present: HashSet<&str> =
         held.iter().flat_map(|group| &group.targets).map(String::as_str).collect();
     let kept = good.iter().filter_map(|group| {
@@ -50,13 +54,17 @@ pub(crate) fn overlay(good: &[TargetGroup], held: &[TargetGroup]) -> Vec<TargetG
             .filter(|target| !present.contains(target.as_str()))
             .cloned()
             .collect();
-        (!targets.is_empty()).then(|| TargetGroup { targets, ..group.clone() })
+        match targets.len() {
+            0 => None,
+            all if all == group.targets.len() => Some(Arc::clone(group)),
+            _ => Some(Arc::new(TargetGroup { targets, ..TargetGroup::clone(group) })),
+        }
     });
     held.iter().cloned().chain(kept).collect()
 }
 
 /// The number of targets.
-pub(crate) fn count(groups: &[TargetGroup]) -> usize {
+pub(crate) fn count(groups: &[Arc<TargetGroup>]) -> usize {
     groups.iter().map(|group| group.targets.len()).sum()
 }
 
@@ -106,10 +114,12 @@ mod tests {
 
     #[test]
     fn while_an_answer_is_held_its_new_targets_join_the_old_ones() {
-        let group = |source: &str, targets: &[&str]| TargetGroup {
-            source: source.to_owned(),
-            targets: targets.iter().map(|&target| target.to_owned()).collect(),
-            ..TargetGroup::default()
+        let group = |source: &str, targets: &[&str]| {
+            Arc::new(TargetGroup {
+                source: source.to_owned(),
+                targets: targets.iter().map(|&target| target.to_owned()).collect(),
+                ..TargetGroup::default()
+            })
         };
         let good = [group("a", &["1", "2"]), group("b", &["3"])];
         let held = [group("c", &["3", "4"])];

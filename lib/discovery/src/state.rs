@@ -1,5 +1,7 @@
 //! What is known of every job: providers' answers in, a snapshot out.
 
+use std::sync::Arc;
+
 use promconf::{Discovery, ScrapeConfig, TargetGroup};
 use tokio::time::Instant;
 use tracing::warn;
@@ -12,7 +14,7 @@ use crate::options::{Guard, Options};
 pub struct JobGroups {
     pub job: String,
     /// In the order of the configuration.
-    pub groups: Vec<TargetGroup>,
+    pub groups: Vec<Arc<TargetGroup>>,
     pub state: JobState,
 }
 
@@ -31,7 +33,7 @@ pub enum JobState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// `None` leaves the last good groups in force.
-    pub groups: Option<Vec<TargetGroup>>,
+    pub groups: Option<Vec<Arc<TargetGroup>>>,
     /// Empty when all went well.
     pub errors: Vec<String>,
 }
@@ -40,10 +42,26 @@ impl Answer {
     /// What a source has found, or why it has not; `source` as it may be shown.
     pub fn of(found: Result<Vec<TargetGroup>, String>, source: &impl std::fmt::Display) -> Self {
         match found {
-            Ok(groups) => Self { groups: Some(groups), errors: Vec::new() },
+            Ok(groups) => Self { groups: Some(shared(groups)), errors: Vec::new() },
             Err(cause) => Self { groups: None, errors: vec![format!("{source}: {cause}")] },
         }
     }
+}
+
+/// Groups as they are handed on: a large system's are not to be there twice.
+pub(crate) fn shared(groups: impl IntoIterator<Item = TargetGroup>) -> Vec<Arc<TargetGroup>> {
+    groups.into_iter().map(Arc::new).collect()
+}
+
+/// Groups that are as they were before, at the same place, are those of before.
+pub(crate) fn shared_with(
+    before: Vec<Arc<TargetGroup>>,
+    groups: Vec<Arc<TargetGroup>>,
+) -> Vec<Arc<TargetGroup>> {
+    let mut before = before.into_iter();
+    let known =
+        |group: Arc<TargetGroup>| before.next().filter(|known| *known == group).unwrap_or(group);
+    groups.into_iter().map(known).collect()
 }
 
 /// Names a provider; never used twice.
@@ -62,16 +80,16 @@ struct Provider {
     discovery: Discovery,
     answered: bool,
     /// What is in force.
-    groups: Vec<TargetGroup>,
+    groups: Vec<Arc<TargetGroup>>,
     errors: Vec<String>,
     held: Option<Held>,
 }
 
 /// An answer that the guard does not believe yet.
 struct Held {
-    groups: Vec<TargetGroup>,
+    groups: Vec<Arc<TargetGroup>>,
     /// The last answer that was believed.
-    good: Vec<TargetGroup>,
+    good: Vec<Arc<TargetGroup>>,
     since: Instant,
     error: String,
 }
@@ -136,7 +154,7 @@ impl State {
         self.next += 1;
         let id = ProviderId(self.next);
         let (answered, groups, errors) = match discovery {
-            Discovery::Static(groups) => (true, groups.clone(), Vec::new()),
+            Discovery::Static(groups) => (true, shared(groups.iter().cloned()), Vec::new()),
             Discovery::Unsupported { kind, line, section: _ } if !self.has_bridge => {
                 let error = format!("{kind}_sd_configs (line {line}) is not supported yet");
                 (true, Vec::new(), vec![error])
@@ -158,7 +176,8 @@ impl State {
         provider.answered = true;
         provider.errors = answer.errors;
         if let Some(groups) = answer.groups {
-            self.weigh(at, groups, now);
+            let before = provider.groups.clone();
+            self.weigh(at, shared_with(before, groups), now);
         }
     }
 
@@ -183,7 +202,7 @@ impl State {
     }
 
     /// Puts an answer in force, or holds it.
-    fn weigh(&mut self, at: usize, groups: Vec<TargetGroup>, now: Instant) {
+    fn weigh(&mut self, at: usize, groups: Vec<Arc<TargetGroup>>, now: Instant) {
         let held = self.providers[at].held.take();
         let (since, good) = match held {
             Some(held) => (held.since, held.good),
@@ -270,7 +289,7 @@ mod tests {
 
     fn answer(target: &str) -> Answer {
         let group = TargetGroup { targets: vec![target.to_owned()], ..TargetGroup::default() };
-        Answer { groups: Some(vec![group]), errors: Vec::new() }
+        Answer { groups: Some(shared([group])), errors: Vec::new() }
     }
 
     #[test]
@@ -323,7 +342,7 @@ mod tests {
     fn many(range: std::ops::Range<usize>) -> Answer {
         let targets = range.map(|i| format!("h:{i}")).collect();
         let group = TargetGroup { targets, ..TargetGroup::default() };
-        Answer { groups: Some(vec![group]), errors: Vec::new() }
+        Answer { groups: Some(shared([group])), errors: Vec::new() }
     }
 
     fn addresses(state: &State) -> Vec<String> {

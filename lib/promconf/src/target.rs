@@ -49,9 +49,7 @@ pub struct Target {
     /// Stable over restarts and equal on every machine: its [`identity`]. Targets that differ in labels alone share it;
     /// whoever needs them apart gives them others.
     pub id: u64,
-    pub job: String,
-    /// Before relabelling.
-    pub discovered: Labels,
+    pub job: Arc<str>,
     /// After relabelling: the public labels, and of the hidden ones those that say how to scrape (`__address__`,
     /// `__scheme__`, `__metrics_path__`, `__scrape_interval__`, `__scrape_timeout__`, `__param_*`).
     pub labels: Labels,
@@ -112,12 +110,9 @@ pub fn populate_group(
     job: &ScrapeConfig,
     group: &TargetGroup,
 ) -> Vec<Result<Populated, TargetError>> {
-    let params = Arc::new(job.params.clone());
-    group
-        .targets
-        .iter()
-        .map(|address| populate_with(job, &params, address, &group.labels))
-        .collect()
+    let populator = Populator::new(job);
+    let addresses = group.targets.iter();
+    addresses.map(|address| populator.populate(address, &group.labels)).collect()
 }
 
 /// One address with its group's labels.
@@ -126,35 +121,64 @@ pub fn populate(
     address: &str,
     group: &BTreeMap<String, String>,
 ) -> Result<Populated, TargetError> {
-    populate_with(job, &Arc::new(job.params.clone()), address, group)
+    Populator::new(job).populate(address, group)
 }
 
-fn populate_with(
-    job: &ScrapeConfig,
-    params: &Arc<BTreeMap<String, Vec<String>>>,
-    address: &str,
-    group: &BTreeMap<String, String>,
-) -> Result<Populated, TargetError> {
-    let mut builder = discover(job, address, group);
-    let discovered = builder.build();
-    if !relabel::process_builder(&mut builder, &job.relabel_configs) {
-        return Ok(Populated::Dropped { discovered });
+/// Makes targets of a job. What all of them have in common is made once.
+#[derive(Debug)]
+pub struct Populator<'a> {
+    job: &'a ScrapeConfig,
+    name: Arc<str>,
+    params: Arc<BTreeMap<String, Vec<String>>>,
+}
+
+impl<'a> Populator<'a> {
+    /// For a job.
+    #[must_use]
+    pub fn new(job: &'a ScrapeConfig) -> Self {
+        let name = Arc::from(job.job_name.as_str());
+        Self { job, name, params: Arc::new(job.params.clone()) }
     }
-    check(&builder)?;
-    // What Prometheus would fill in by itself is left to it: its version and feature flags decide the default.
-    let defaults = histogram_defaults(job);
-    builder.retain(|name, value| {
-        let default = defaults.iter().any(|(label, default)| *label == name && *default == value);
-        is_kept(name) && !default && !is_plain_param(job, name, value)
-    });
-    if builder.get(INSTANCE).is_none() {
-        let address = builder.get(ADDRESS).unwrap_or_default().to_owned();
-        builder.set(INSTANCE, address);
+
+    /// The job's name.
+    #[must_use]
+    pub fn job(&self) -> &Arc<str> {
+        &self.name
     }
-    let labels = builder.build();
-    let id = identity(&job.job_name, &labels, params);
-    let job = job.job_name.clone();
-    Ok(Populated::Active(Target { id, job, discovered, labels, params: Arc::clone(params) }))
+
+    /// The labels of an address before relabelling.
+    #[must_use]
+    pub fn discovered(&self, address: &str, group: &BTreeMap<String, String>) -> Labels {
+        discover(self.job, address, group).build()
+    }
+
+    /// One address with its group's labels.
+    pub fn populate(
+        &self,
+        address: &str,
+        group: &BTreeMap<String, String>,
+    ) -> Result<Populated, TargetError> {
+        let job = self.job;
+        let mut builder = discover(job, address, group);
+        if !relabel::process_builder(&mut builder, &job.relabel_configs) {
+            return Ok(Populated::Dropped { discovered: self.discovered(address, group) });
+        }
+        check(&builder)?;
+        // What Prometheus would fill in by itself is left to it: its version and feature flags decide the default.
+        let defaults = histogram_defaults(job);
+        builder.retain(|name, value| {
+            let is_default = defaults.contains(&(name, value));
+            is_kept(name) && !is_default && !is_plain_param(job, name, value)
+        });
+        if builder.get(INSTANCE).is_none() {
+            let address = builder.get(ADDRESS).unwrap_or_default().to_owned();
+            builder.set(INSTANCE, address);
+        }
+        let labels = builder.build();
+        let id = identity(&job.job_name, &labels, &self.params);
+        let (job, params) = (Arc::clone(&self.name), Arc::clone(&self.params));
+        Ok(Populated::Active(Target { id, job, labels, params }))
+    }
 }
 
 /// The labels before relabelling.

@@ -24,6 +24,9 @@ use transport::Transport;
 /// How a scrape introduces itself.
 const USER_AGENT: &str = concat!("shoal/", env!("CARGO_PKG_VERSION"));
 
+/// How long a connection is kept that nothing is asked over.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Why a client could not be built, or a request not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -87,9 +90,21 @@ pub fn build(
     config_dir: &Path,
     timeout: Duration,
 ) -> Result<HttpClient, ClientError> {
+    build_for_many(config, config_dir, timeout, IDLE_TIMEOUT)
+}
+
+/// Like [`build`], for a client that asks ever new servers: connections are kept for `idle` only. Each takes some 30 kB
+/// and a file descriptor.
+pub fn build_for_many(
+    config: &HttpClientConfig,
+    config_dir: &Path,
+    timeout: Duration,
+    idle: Duration,
+) -> Result<HttpClient, ClientError> {
     let transport = Transport::new(&config.tls, &config.proxy, config_dir, timeout)?
         .http2(config.enable_http2)
-        .follow_redirects(config.follow_redirects);
+        .follow_redirects(config.follow_redirects)
+        .keep_idle(idle);
     transport.open()?;
     let credential = Credential::new(config, config_dir, timeout)?;
     let headers = credential::Headers::new(&config.http_headers, config_dir);

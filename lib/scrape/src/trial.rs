@@ -22,6 +22,10 @@ use crate::exposition::{DEFAULT_MAX_LINE, Format};
 /// Counted between two chances for other tasks to run.
 const SLICE: usize = 32 << 10;
 
+/// How long a connection is kept: long enough for jobs that ask one exporter about many, and not until a million
+/// targets have been asked once each.
+const IDLE: Duration = Duration::from_millis(250);
+
 /// Bounds on what a target may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -84,7 +88,7 @@ impl Scraper {
             _ => Format::Text,
         };
         Ok(Self {
-            client: client::build(&job.http, Path::new(""), job.scrape_timeout)?,
+            client: client::build_for_many(&job.http, Path::new(""), job.scrape_timeout, IDLE)?,
             rules: Arc::new(Rules::new(job)),
             limits,
             body_size_limit: job.body_size_limit,

@@ -171,7 +171,12 @@ pub mod assign_response {
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReportRequest {}
+pub struct ReportRequest {
+    /// Digest of what the asker takes the shard to hold; see proto::push::digest. Where it is right, the answer leaves out
+    /// job and labels of the targets. 0: it does not know.
+    #[prost(fixed64, tag = "1")]
+    pub known_digest: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportResponse {
     #[prost(uint64, tag = "1")]
@@ -189,6 +194,9 @@ pub struct ReportResponse {
     pub protocol: u32,
     #[prost(message, optional, tag = "11")]
     pub stop: ::core::option::Option<StopScrape>,
+    /// The targets have neither job nor labels: they are those of `known_digest`.
+    #[prost(bool, tag = "12")]
+    pub without_labels: bool,
 }
 /// The Prometheus of a shard.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -31,7 +31,7 @@ pub(crate) fn targets(config: &promconf::Config) -> Vec<Target> {
                 }
                 let pushed = Target {
                     id,
-                    job: target.job.clone(),
+                    job: target.job.to_string(),
                     labels,
                     state: TargetState::Active.into(),
                     series: 10,
@@ -119,7 +119,7 @@ impl Shard {
     }
 
     pub(crate) async fn report(&self) -> ReportResponse {
-        self.client().report(ReportRequest {}).await.unwrap().into_inner()
+        self.client().report(ReportRequest::default()).await.unwrap().into_inner()
     }
 
     /// All that it says to others: its report, its pages.

@@ -60,6 +60,28 @@ async fn assigned_targets_are_scraped_with_their_labels_and_reported() {
 }
 
 #[tokio::test]
+async fn a_report_leaves_out_labels_only_where_they_are_known() {
+    let world = World::new().await;
+    let mut wanted = target(7, "127.0.0.1:1", &[("env", "prod")]);
+    wanted.state = TargetState::Leaving.into();
+    let taken = world.assign(push(1, CONFIG, vec![wanted.clone()])).await;
+    let short = world.report_beside(taken.digest).await;
+    assert!(short.without_labels);
+    let only = proto::coordination::Target {
+        id: 7,
+        state: wanted.state,
+        series: wanted.series,
+        ..Default::default()
+    };
+    assert_eq!(short.targets[0].target.as_ref(), Some(&only));
+    for other in [0, taken.digest ^ 1] {
+        let whole = world.report_beside(other).await;
+        assert!(!whole.without_labels);
+        assert_eq!(whole.targets[0].target.as_ref(), Some(&wanted));
+    }
+}
+
+#[tokio::test]
 async fn targets_come_and_go_without_a_reload() {
     let world = World::new().await;
     let prometheus = world.start_prometheus().await;

@@ -139,7 +139,12 @@ impl World {
     }
 
     pub(crate) async fn report(&self) -> ReportResponse {
-        self.client().report(ReportRequest {}).await.unwrap().into_inner()
+        self.report_beside(0).await
+    }
+
+    /// For one that takes the shard to hold targets of this digest.
+    pub(crate) async fn report_beside(&self, known_digest: u64) -> ReportResponse {
+        self.client().report(ReportRequest { known_digest }).await.unwrap().into_inner()
     }
 
     /// Waits until a target's report is as wanted.

@@ -16,6 +16,7 @@ use model::Labels;
 use promconf::target::{
     ADDRESS, META_PREFIX, METRICS_PATH, PARAM_PREFIX, SCHEME, SCRAPE_INTERVAL, SCRAPE_TIMEOUT,
 };
+use xxhash_rust::xxh64::Xxh64;
 
 use super::Named;
 use crate::found::FoundTarget;
@@ -55,7 +56,7 @@ pub(super) fn succeed(
 }
 
 /// Places of the targets whose ids the others do not have; both ascend by id.
-fn only_in(targets: &[FoundTarget], others: &[FoundTarget]) -> Vec<usize> {
+pub(crate) fn only_in(targets: &[FoundTarget], others: &[FoundTarget]) -> Vec<usize> {
     let mut others = others.iter().map(|found| found.target.id).peekable();
     let mut only = Vec::new();
     for (at, found) in targets.iter().enumerate() {
@@ -70,13 +71,21 @@ fn only_in(targets: &[FoundTarget], others: &[FoundTarget]) -> Vec<usize> {
 
 /// What a target was before any rule: its job, and what discovery has said of it.
 fn as_discovered(found: &FoundTarget) -> (&str, &str, u64) {
-    let discovered = &found.target.discovered;
+    let (address, labels) = found.discovered();
     let of_discovery = |name: &str| {
         let of_job = [SCHEME, METRICS_PATH, SCRAPE_INTERVAL, SCRAPE_TIMEOUT].contains(&name)
             || name.starts_with(PARAM_PREFIX);
         name.starts_with(META_PREFIX) || (!of_job && name != ADDRESS)
     };
-    (&found.job, discovered.value(ADDRESS), discovered.filter(of_discovery).hash64())
+    let mut hasher = Xxh64::new(0);
+    for (name, value) in labels.iter().filter(|(name, _)| of_discovery(name)) {
+        for part in [name, value] {
+            hasher.update(part.as_bytes());
+            // Never part of UTF-8, so that no two lists of parts look alike.
+            hasher.update(&[0xFF]);
+        }
+    }
+    (&found.job, address, hasher.digest())
 }
 
 /// What a target is in the data: its job, its address and its public labels.

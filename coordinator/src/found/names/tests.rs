@@ -13,7 +13,11 @@ fn config(params: &str) -> Config {
 fn target(config: &Config, address: &str, env: &str) -> FoundTarget {
     let labels = [("env".to_owned(), env.to_owned())].into();
     match populate(&config.scrape_configs[0], address, &labels).unwrap() {
-        Populated::Active(target) => FoundTarget::new(&Arc::from("j"), target),
+        Populated::Active(target) => {
+            let targets = vec![address.to_owned()];
+            let group = promconf::TargetGroup { targets, labels, ..Default::default() };
+            FoundTarget::new(target, &Arc::new(group), 0)
+        }
         Populated::Dropped { .. } => panic!(),
     }
 }

@@ -20,9 +20,9 @@ fn a_first_answer_counts_once_it_has_settled_and_later_ones_at_once() {
     assert_eq!(seen.note(counters(1.0, 0.0), vec![group("a")], 0, at(7)), None);
     assert_eq!(seen.note(counters(1.0, 0.0), vec![group("a")], 0, at(12)), None);
     let answer = seen.note(counters(1.0, 0.0), vec![group("a")], 0, at(13)).unwrap();
-    assert_eq!(answer.groups, Some(vec![group("a")]));
+    assert_eq!(answer.groups, Some(shared([group("a")])));
     let answer = seen.note(counters(2.0, 0.0), vec![group("b")], 0, at(14)).unwrap();
-    assert_eq!(answer.groups, Some(vec![group("b")]));
+    assert_eq!(answer.groups, Some(shared([group("b")])));
     // A new process knows nothing at first.
     assert_eq!(seen.note(counters(0.0, 0.0), vec![], 1, at(15)), None);
 }
@@ -48,7 +48,7 @@ fn failing_refreshes_are_an_error_until_the_next_update() {
     assert_eq!(seen.note(counters(1.0, 1.0), vec![group("a")], 0, at(2)), None);
     assert!(seen.note(counters(1.0, 1.0), vec![group("a")], 0, at(8)).unwrap().errors.is_empty());
     let answer = seen.note(counters(1.0, 2.0), vec![group("a")], 0, at(9)).unwrap();
-    assert_eq!((answer.groups, answer.errors.len()), (Some(vec![group("a")]), 1));
+    assert_eq!((answer.groups, answer.errors.len()), (Some(shared([group("a")])), 1));
     assert!(seen.note(counters(2.0, 2.0), vec![group("a")], 0, at(10)).unwrap().errors.is_empty());
 }
 

@@ -9,7 +9,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Consul, instance, retries};
 use crate::manager::{ErrorLog, Outlet};
-use crate::state::Answer;
+use crate::state::{Answer, shared};
 
 /// Updates that wait; a watcher with one more waits, too.
 const UPDATES: usize = 64;
@@ -23,7 +23,7 @@ enum Update {
 /// What is known of a service.
 struct Service {
     watcher: AbortHandle,
-    groups: Option<Vec<TargetGroup>>,
+    groups: Option<Vec<Arc<TargetGroup>>>,
     error: Option<String>,
 }
 
@@ -115,7 +115,9 @@ impl Watched {
                 // A last word of a watcher that has been stopped is ignored.
                 let Some(service) = self.services.get_mut(&name) else { return };
                 match outcome {
-                    Ok(groups) => (service.groups, service.error) = (Some(groups), None),
+                    Ok(groups) => {
+                        (service.groups, service.error) = (Some(shared(groups)), None);
+                    }
                     Err(error) => service.error = Some(error),
                 }
             }

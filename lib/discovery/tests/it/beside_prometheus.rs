@@ -143,7 +143,7 @@ async fn every_kind_finds_what_a_real_prometheus_finds() {
 }
 
 fn of_us(job: &JobGroups) -> BTreeSet<Discovered> {
-    let of_group = |group: &promconf::TargetGroup| {
+    let of_group = |group: &std::sync::Arc<promconf::TargetGroup>| {
         let known = group.labels.iter().filter(|(name, _)| !LATER.contains(&name.as_str()));
         let labels: Vec<(String, String)> =
             known.map(|(name, value)| (name.clone(), value.clone())).collect();

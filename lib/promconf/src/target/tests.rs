@@ -29,8 +29,9 @@ fn defaults_come_from_the_job() {
         r#"{__address__="h:1", __metrics_path__="/metrics", __param_module="a", __scheme__="http", __scrape_interval__="30s", __scrape_timeout__="10s", env="prod", instance="h:1", job="node"}"#
     );
     assert_eq!(target.public_labels().to_string(), r#"{env="prod", instance="h:1", job="node"}"#);
-    assert_eq!(target.discovered.get("__meta_filepath"), Some("/f"));
-    assert_eq!(target.discovered.get("__scrape_native_histograms__"), Some("false"));
+    let discovered = Populator::new(&job).discovered("h:1", &group(&[("__meta_filepath", "/f")]));
+    assert_eq!(discovered.get("__meta_filepath"), Some("/f"));
+    assert_eq!(discovered.get("__scrape_native_histograms__"), Some("false"));
     assert_eq!(target.url(), "http://h:1/metrics?module=a&module=b");
     assert_eq!(target.scrape_interval(), Duration::from_secs(30));
     assert_eq!(target.scrape_timeout(), Duration::from_secs(10));
@@ -52,7 +53,7 @@ fn labels_of_the_group_win_over_those_of_the_job() {
     assert_eq!(target.url(), "https://h:1/m");
     assert_eq!(target.public_labels().to_string(), r#"{instance="i", job="other"}"#);
     assert_eq!(target.scrape_timeout(), Duration::from_secs(3));
-    assert_eq!(target.job, "node");
+    assert_eq!(&*target.job, "node");
 }
 
 #[test]
@@ -113,7 +114,8 @@ fn a_parameter_that_is_no_plain_label_name_is_left_to_the_job() {
     let job = job("  metrics_path: /federate\n  params: {'match[]': ['{job=\"a b\"}', 'up']}\n");
     let target = active(&job, "h:1", &[]);
     assert_eq!(target.labels.get("__param_match[]"), None);
-    assert_eq!(target.discovered.get("__param_match[]"), Some("{job=\"a b\"}"));
+    let discovered = Populator::new(&job).discovered("h:1", &BTreeMap::new());
+    assert_eq!(discovered.get("__param_match[]"), Some("{job=\"a b\"}"));
     assert_eq!(
         target.url(),
         "http://h:1/federate?match%5B%5D=%7Bjob%3D%22a+b%22%7D&match%5B%5D=up"

@@ -14,7 +14,6 @@ use super::{ClientError, USER_AGENT};
 const MAX_FILE: u64 = 4 << 20;
 /// Most time that connecting may take, whatever the time for the whole.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What one client's requests go through.
 #[derive(Debug)]
@@ -24,6 +23,7 @@ pub(super) struct Transport {
     timeout: Duration,
     http2: bool,
     follow_redirects: bool,
+    idle: Duration,
     current: Mutex<Option<(Material, reqwest::Client)>>,
 }
 
@@ -45,6 +45,7 @@ impl Transport {
             timeout,
             http2: true,
             follow_redirects: true,
+            idle: super::IDLE_TIMEOUT,
             current,
         })
     }
@@ -56,6 +57,12 @@ impl Transport {
 
     pub(super) fn follow_redirects(mut self, wanted: bool) -> Self {
         self.follow_redirects = wanted;
+        self
+    }
+
+    /// How long a connection is kept that nothing is asked over.
+    pub(super) fn keep_idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
         self
     }
 
@@ -99,7 +106,7 @@ impl Transport {
             .tls_backend_preconfigured(tls::client_config(&self.tls, material, self.http2)?)
             .connect_timeout(self.timeout.min(CONNECT_TIMEOUT))
             .timeout(self.timeout)
-            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_idle_timeout(self.idle)
             .redirect(redirects)
             .user_agent(USER_AGENT);
         if !self.http2 {

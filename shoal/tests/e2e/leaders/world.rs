@@ -417,7 +417,7 @@ impl Coordinator {
         let mut reports = Vec::new();
         for shard in data["shards"].as_array().into_iter().flatten() {
             let mut client = client_of(shard["scraperSidecar"].as_str().unwrap_or_default());
-            let report = client.report(ReportRequest {}).await;
+            let report = client.report(ReportRequest::default()).await;
             reports.push(report.map_err(|status| status.to_string())?.into_inner());
         }
         Ok(reports)
