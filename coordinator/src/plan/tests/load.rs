@@ -110,4 +110,35 @@ proptest! {
         prop_assert_eq!(&plan.moves, &[]);
         prop_assert_eq!(world.assignments(), at_rest);
     }
+
+    #[test]
+    fn shards_of_different_capacities_are_each_filled_to_their_own(
+        sizes in prop::collection::vec(0u64..1_500, 1..40),
+        capacities in prop::collection::vec(400u64..4_000, 1..6),
+    ) {
+        let mut world = World::new(limits(CAPACITY));
+        world.limits.scalable = false;
+        for capacity in capacities {
+            world.add_shard();
+            world.shards.last_mut().unwrap().capacity = capacity;
+        }
+        for (id, series) in (0u64..).zip(&sizes) {
+            world.target(id, *series);
+            world.cycle();
+            world.scrape();
+        }
+        let mut world = calm(world);
+        let loads = world.loads();
+        for (shard, load) in world.shards.iter().zip(&loads) {
+            prop_assert!(*load <= shard.capacity || shard.holdings.len() == 1, "{} has {load}", shard.id);
+        }
+        let plan = world.cycle();
+        for refused in &plan.unassigned {
+            let needed = world.load(refused.target);
+            let fits = |(shard, load): (&ShardView, &u64)| load + needed <= shard.capacity;
+            prop_assert!(!world.shards.iter().zip(&loads).any(fits), "{refused:?}: {loads:?}");
+        }
+        let owned = world.targets.keys().filter(|id| world.owners(**id).len() == 1).count();
+        prop_assert_eq!(owned + plan.unassigned.len(), world.targets.len());
+    }
 }
