@@ -49,6 +49,8 @@ pub(super) struct Planner<'a> {
     need: (usize, u64),
     /// The smallest capacity among the bins.
     smallest: u64,
+    /// That of all bins that no rule has for itself, lost ones among them.
+    pub(super) common_capacity: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -77,6 +79,8 @@ impl<'a> Planner<'a> {
         }
         let existing = bins.len();
         let smallest = bins.iter().map(|bin| bin.capacity).min().unwrap_or(limits.max_series);
+        let common = bins.iter().filter(|bin| bin.owner == 0);
+        let common_capacity = common.map(|bin| bin.capacity).fold(0, u64::saturating_add);
         let mut planner = Self {
             seen,
             limits,
@@ -97,6 +101,7 @@ impl<'a> Planner<'a> {
             ruled: Ruled::default(),
             need: (0, 0),
             smallest,
+            common_capacity,
         };
         planner.shut_shipped();
         planner
@@ -177,11 +182,14 @@ impl<'a> Planner<'a> {
         unowned.sort_unstable_by_key(|(target, load)| order(*target, *load));
         let mut shelves = self.shelves(100);
         for (target, load) in unowned {
-            if let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan) {
+            let found = shelves.choose(self.wish(target, load, None, Reach::Any));
+            if found.is_none()
+                && let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan)
+            {
                 self.refuse(plan, target, Reason::AwaitingRoom { shard, load });
                 continue;
             }
-            let Some(index) = self.find_or_open(&mut shelves, target, load, None) else {
+            let Some(index) = self.found_or_open(found, &mut shelves, target, load) else {
                 self.refuse(plan, target, self.no_place(target, load));
                 self.press(target, load);
                 continue;
@@ -272,8 +280,19 @@ impl<'a> Planner<'a> {
         load: u64,
         not: Option<usize>,
     ) -> Option<usize> {
-        let wish = self.wish(target, load, not, Reach::Any);
-        let index = match shelves.choose(wish) {
+        let found = shelves.choose(self.wish(target, load, not, Reach::Any));
+        self.found_or_open(found, shelves, target, load)
+    }
+
+    /// The bin that was found, else one that is wanted from now on.
+    fn found_or_open(
+        &mut self,
+        found: Option<usize>,
+        shelves: &mut Shelves,
+        target: u64,
+        load: u64,
+    ) -> Option<usize> {
+        let index = match found {
             Some(index) => index,
             None => {
                 let before = self.bins.len();
@@ -314,6 +333,9 @@ impl<'a> Planner<'a> {
             let id = ShardId { group: self.group, ordinal };
             let mut bin = Bin::wanted(id, self.limits.max_series);
             bin.owner = self.book.rules.owner_of(ordinal);
+            if bin.owner == 0 {
+                self.common_capacity = self.common_capacity.saturating_add(bin.capacity);
+            }
             self.bins.push(bin);
         }
         self.smallest = self.smallest.min(self.limits.max_series);
@@ -331,11 +353,14 @@ impl<'a> Planner<'a> {
         plan.busy = true;
         for (target, load, from) in stranded {
             let lost = self.bins[from].id;
-            if let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan) {
+            let found = shelves.choose(self.wish(target, load, Some(from), Reach::Any));
+            if found.is_none()
+                && let Some(shard) = self.await_room(target, load, &mut shelves, budget, plan)
+            {
                 self.refuse(plan, target, Reason::AwaitingRoom { shard, load });
                 continue;
             }
-            let place = self.find_or_open(&mut shelves, target, load, Some(from));
+            let place = self.found_or_open(found, &mut shelves, target, load);
             let Some(to) = place else {
                 self.press(target, load);
                 self.refuse(plan, target, Reason::OwnerLost { shard: lost, load });

@@ -40,9 +40,6 @@ impl Planner<'_> {
         if pinned || !self.is_fine_grained() || !self.has_to_spare(0, self.limits.fill_to) {
             return None;
         }
-        if shelves.choose(self.wish(target, load, None, Reach::Any)).is_some() {
-            return None;
-        }
         let key = (self.group, target);
         let since = self.history.waiting_since.get(&key).copied().unwrap_or(self.now);
         if self.now.saturating_sub(since) > WAIT_MS {
@@ -73,9 +70,8 @@ impl Planner<'_> {
     /// Whether there are so many shards more than the load needs when they are filled to that many percent. Those that
     /// are lost count: they may return.
     fn has_to_spare(&self, shards: u64, percent: u64) -> bool {
-        let common = self.bins.iter().filter(|bin| bin.owner == 0);
-        let capacity: u64 = common.map(|bin| bin.capacity).sum();
-        let others = capacity.saturating_sub(self.limits.max_series.saturating_mul(shards));
+        let needed = self.limits.max_series.saturating_mul(shards);
+        let others = self.common_capacity.saturating_sub(needed);
         self.common_load() <= share(others, percent)
     }
 
