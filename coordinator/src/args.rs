@@ -84,10 +84,13 @@ pub struct Args {
     /// be found on PATH. With the local backend its own Prometheus does it unless another one is named.
     #[arg(long = "discovery.prometheus-binary")]
     pub(crate) discovery_binary: Option<PathBuf>,
-    /// An answer of discovery that takes more than this share of the targets of a job away is held for five minutes, if
-    /// the job has ten targets or more.
+    /// An answer of discovery that takes more than this share of a job's targets away is held for a while; see
+    /// --discovery.min-targets.
     #[arg(long = "discovery.max-loss", default_value_t = 0.5)]
     pub(crate) discovery_max_loss: f64,
+    /// An answer about a job that has fewer targets than this is always believed. 1: about none.
+    #[arg(long = "discovery.min-targets", default_value_t = 10)]
+    pub(crate) discovery_min_targets: usize,
     /// How long such an answer is held before it is believed.
     #[arg(long = "discovery.grace", default_value = "5m", value_parser = duration)]
     pub(crate) discovery_grace: Duration,

@@ -96,6 +96,7 @@ impl TryFrom<Args> for Config {
             objstore_config_file,
             discovery_binary,
             discovery_max_loss,
+            discovery_min_targets,
             discovery_grace,
             prometheus_binary,
             retention,
@@ -121,7 +122,11 @@ impl TryFrom<Args> for Config {
                 })
             }
         };
-        let guard = (discovery_max_loss, discovery_grace);
+        let guard = discovery::Guard {
+            max_loss: discovery_max_loss,
+            min_targets: discovery_min_targets,
+            grace: discovery_grace,
+        };
         let discovery = discovery_options(discovery_binary, guard, &backend, &data_dir)?;
         Ok(Self {
             config_file,
@@ -213,26 +218,25 @@ impl Programs {
     }
 }
 
-/// Flags of discovery: the bridge's Prometheus, and the guard's largest loss and grace time.
+/// Flags of discovery: the bridge's Prometheus, and the guard.
 fn discovery_options(
     binary: Option<PathBuf>,
-    (max_loss, grace): (f64, Duration),
+    guard: discovery::Guard,
     backend: &BackendConfig,
     data_dir: &Path,
 ) -> anyhow::Result<discovery::Options> {
-    ensure!(max_loss > 0.0, "--discovery.max-loss has to be greater than 0");
+    ensure!(guard.max_loss > 0.0, "--discovery.max-loss has to be greater than 0");
     let own_prometheus = match backend {
         BackendConfig::Local(local) => Some(local.programs.prometheus.clone()),
         BackendConfig::Static { .. } => None,
     };
     let named = binary.map(|binary| find_program(&binary)).transpose();
     let prometheus_binary = named.context("find --discovery.prometheus-binary")?;
-    let defaults = discovery::Options::default();
     Ok(discovery::Options {
-        guard: discovery::Guard { max_loss, grace, ..defaults.guard },
+        guard,
         prometheus_binary: prometheus_binary.or(own_prometheus),
         bridge_dir: data_dir.join("discovery"),
-        ..defaults
+        ..discovery::Options::default()
     })
 }
 

@@ -126,3 +126,28 @@ async fn an_answer_that_stays_small_is_believed_after_the_grace_time() {
     assert_eq!(coordinator.events("discovery_").await.len(), 2);
     coordinator.stop().await;
 }
+
+#[tokio::test]
+async fn small_jobs_are_guarded_where_that_is_asked_for() {
+    let (world, server) = world_with_http_sd().await;
+    list(&server, &world.targets[..3]);
+    let coordinator = world.coordinator(&[]).await;
+    eventually(PATIENCE, "all three have an owner", async || held(&world) == 3).await;
+    list(&server, &[]);
+    eventually(PATIENCE, "an empty answer is believed", async || held(&world) == 0).await;
+    coordinator.stop().await;
+
+    list(&server, &world.targets[..3]);
+    let coordinator = world.coordinator(&["--discovery.min-targets=1"]).await;
+    eventually(PATIENCE, "all three have an owner again", async || held(&world) == 3).await;
+    list(&server, &[]);
+    eventually(PATIENCE, "the answer is held", async || {
+        coordinator.metric("shoal_coordinator_discovery_errors").await > 0.5
+    })
+    .await;
+    let turns = async || coordinator.metric("shoal_coordinator_cycle_duration_seconds_count").await;
+    let before = turns().await;
+    eventually(PATIENCE, "some turns", async || turns().await > before + 5.0).await;
+    assert_eq!(held(&world), 3);
+    coordinator.stop().await;
+}
