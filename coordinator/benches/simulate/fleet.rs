@@ -337,6 +337,19 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// The shards whose load counts for max/mean; see [`settled_imbalance`].
+    pub(crate) fn counted(&self, trace: &Trace, idle: Option<usize>) -> Vec<usize> {
+        let loads = self.loads(trace);
+        let serving =
+            (0..loads.len()).filter(|at| loads[*at] > 0 && self.shards[*at].is_up(trace.now));
+        let changing = |at: &usize| Some(*at) == idle || self.shards[*at].is_young(trace.now);
+        let settled: Vec<usize> = serving.clone().filter(|at| !changing(at)).collect();
+        let sum: u64 = settled.iter().map(|at| loads[*at]).sum();
+        serving.filter(|at| !changing(at) || loads[*at] * settled.len() as u64 > sum).collect()
+    }
+}
+
 fn max_of_mean(loads: impl Iterator<Item = u64>) -> Option<f64> {
     let (mut count, mut sum, mut max) = (0u64, 0, 0);
     for load in loads {

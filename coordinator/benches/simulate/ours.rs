@@ -20,6 +20,8 @@ pub(crate) struct Ours {
     last_moved: i64,
     /// Why targets moved, and how often.
     pub(crate) causes: BTreeMap<&'static str, u64>,
+    /// How each target came to where it is, by group and target.
+    pub(crate) came: BTreeMap<(u32, u64), &'static str>,
     /// What the last plan said that it decided.
     pub(crate) decisions: Vec<String>,
     epoch: u64,
@@ -29,6 +31,9 @@ pub(crate) struct Ours {
 /// Of a thousand pushes so many are lost, and so many come after the next one.
 const LOST: u64 = 3;
 const LATE: u64 = 3;
+
+/// Moves of a target of so many series are told.
+const LARGE: u64 = 20_000;
 
 pub(crate) fn limits(capacity: u64) -> Limits {
     Limits {
@@ -59,6 +64,7 @@ impl Ours {
             jobs: (0..JOBS).map(|job| Arc::from(format!("job-{job}"))).collect(),
             last_moved: 0,
             causes: BTreeMap::new(),
+            came: BTreeMap::new(),
             decisions: Vec::new(),
             epoch: 1,
             version: 0,
@@ -103,8 +109,22 @@ impl Ours {
             self.last_moved = trace.now;
         }
         self.decisions = plan.decisions.iter().map(ToString::to_string).collect();
-        for cause in plan.moves.iter().filter_map(|report| cause(&report.phase)) {
-            *self.causes.entry(cause).or_default() += 1;
+        let large = plan.moves.iter().filter(|report| report.load > LARGE);
+        self.decisions.extend(large.map(|report| {
+            let phase = cause(&report.phase).unwrap_or("finished");
+            format!("large: {} from {} to {}, {phase}", report.load, report.from, report.to)
+        }));
+        let large = plan.placed.iter().filter(|(_, _, load)| *load > LARGE);
+        self.decisions
+            .extend(large.map(|(_, shard, load)| format!("large: {load} placed on {shard}")));
+        for report in &plan.moves {
+            if let Some(cause) = cause(&report.phase) {
+                *self.causes.entry(cause).or_default() += 1;
+                self.came.insert((report.group, report.target), cause);
+            }
+        }
+        for (target, shard, _) in &plan.placed {
+            self.came.insert((shard.group, *target), "placed");
         }
         for (id, desired) in &plan.shards {
             let shard = &mut self.fleets[id.group as usize].shards[id.ordinal as usize];

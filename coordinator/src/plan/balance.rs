@@ -16,6 +16,8 @@ const BEGIN_AT: u64 = 105;
 const GOAL: u64 = 105;
 /// ...and none is filled further than this by it.
 const BRIM: u64 = 103;
+/// What a shard gives away leaves it no less than this: it would only be another one that is too empty.
+const LEFT: u64 = 70;
 /// Shards that make room for a large target fill others up to this.
 const AROUND: u64 = 105;
 
@@ -35,7 +37,13 @@ const AT_ONCE: u64 = 109;
 /// once.
 const NEW: u64 = 3;
 
+/// A shard that holds less than that many tenths of its fair share is still being filled.
+const FULL: u64 = 8;
+
 const PERIOD_MS: u64 = 1_800_000;
+
+/// Moves for other ends than balance fill no shard further than this share of what would be fair, in percent.
+const EVEN: u64 = 107;
 
 /// Shards that stand out, the fullest first, each with what may leave it: load and target, ascending.
 type Donors = BTreeMap<(Reverse<u64>, usize), Vec<(u64, u64)>>;
@@ -57,6 +65,40 @@ impl Planner<'_> {
         }
         plan.history.urgent.insert(self.group, (urgent.thousandths, self.now));
         plan.history.balanced.insert(self.group, (balanced.thousandths, self.now));
+    }
+
+    /// What the settled shards of a pool hold, and what they could.
+    pub(super) fn evenness(&self, pool: u16) -> (u64, u64) {
+        let fair = |bin: &&Bin| {
+            let settled = !bin.draining && !bin.drained && bin.owner == pool;
+            bin.status == Status::Ready && settled && !bin.holds_oversize()
+        };
+        let mut sums = (0u64, 0u64);
+        for bin in self.bins.iter().filter(fair) {
+            sums = (sums.0.saturating_add(bin.committed), sums.1.saturating_add(bin.capacity));
+        }
+        sums
+    }
+
+    /// Whether a shard that takes a load does not stand out by it.
+    pub(super) fn stays_even(&self, to: usize, load: u64, (held, capacity): (u64, u64)) -> bool {
+        let bin = &self.bins[to];
+        level(bin.committed.saturating_add(load), bin.capacity) * 100
+            <= level(held, capacity) * EVEN
+    }
+
+    /// The same, in millionths.
+    pub(super) fn even_level(&self) -> u64 {
+        let (held, capacity) = self.evenness(0);
+        level(held, capacity) * EVEN / 100
+    }
+
+    /// How far moves for other ends than balance may fill shards, in percent.
+    pub(super) fn evenly(&self) -> u64 {
+        if !self.is_fine_grained() {
+            return self.limits.relieve_to;
+        }
+        (self.even_level() / 10_000).min(self.limits.relieve_to)
     }
 
     /// Within the shards of a pool; see [`Planner::pool_of`].
@@ -94,6 +136,7 @@ impl Planner<'_> {
             ready.iter().map(|at| (level_of(&self.bins[*at]), *at)).collect();
         let emptiest = takers.first().map_or(0, |(emptiest, _)| *emptiest);
         let is_new = emptiest.saturating_mul(NEW) < level(load, capacity);
+        let is_filling = emptiest.saturating_mul(10) < level(load, capacity).saturating_mul(FULL);
         let is_far = |at: &usize| self.bins[*at].committed > share(mean(&self.bins[*at]), AT_ONCE);
         let urgent = is_new || donors.keys().any(|(_, at)| is_far(at));
         if donors.is_empty() || !(self.has_lasted(plan) || urgent) {
@@ -111,6 +154,8 @@ impl Planner<'_> {
             let taker = &self.bins[to];
             let brim = share(mean(taker), BRIM).min(share(taker.capacity, self.limits.relieve_to));
             let deficit = brim.saturating_sub(taker.used());
+            let most = committed.saturating_sub(share(fair, LEFT));
+            let deficit = deficit.min(most.max(excess));
             let Some((load_of_it, target)) = self.pick_for(&mut candidates, excess, deficit, to)
             else {
                 // What is pinned does not count: others go on.
@@ -118,15 +163,23 @@ impl Planner<'_> {
                     && (self.book.is_empty() || !candidates.is_empty())
                 {
                     let fill = level(load, capacity) / 10_000;
+                    let far = committed > share(fair, AT_ONCE);
+                    let allowance = (!far || is_new).then_some(&mut *allowance);
                     self.make_way(from, &candidates, (fair, fill), allowance, budget, plan);
-                    return;
+                    if !far {
+                        return;
+                    }
                 }
                 continue;
             };
             let nearly_full = share(self.bins[from].capacity, self.limits.relieve_to);
             let far = committed > share(fair, AT_ONCE);
-            let mut allowed =
-                || committed > nearly_full || allowance.take() || (far && for_far.take());
+            // Where no shard is new there are few of these.
+            let mut allowed = || {
+                committed > nearly_full
+                    || allowance.take()
+                    || (far && (for_far.take() || !is_filling))
+            };
             if budget.is_spent() || !allowed() {
                 return;
             }
@@ -177,7 +230,7 @@ impl Planner<'_> {
         from: usize,
         candidates: &[(u64, u64)],
         (fair, fill): (u64, u64),
-        allowance: &mut Allowance,
+        mut allowance: Option<&mut Allowance>,
         budget: &mut Budget,
         plan: &mut Plan,
     ) {
@@ -198,7 +251,7 @@ impl Planner<'_> {
         plan.busy = true;
         let why = WhyMoved::Balance { load: committed, mean: fair };
         for wanted in room.first {
-            if budget.is_spent() || !allowance.take() {
+            if budget.is_spent() || !allowance.as_mut().is_none_or(|allowance| allowance.take()) {
                 return;
             }
             self.begin_move(wanted, why, budget, plan);

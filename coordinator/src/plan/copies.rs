@@ -90,7 +90,7 @@ impl Planner<'_> {
             return;
         }
         together.sort_unstable_by_key(|wanted| wanted.target);
-        let mut shelves = self.shelves(self.limits.relieve_to);
+        let mut shelves = self.shelves(self.evenly());
         for wanted in together {
             let Wanted { target, load, from, .. } = wanted;
             let to = shelves.choose_apart(self.wish(target, load, Some(from), Reach::Ready));

@@ -63,10 +63,35 @@ impl Planner<'_> {
             plan.decisions.push(Decision::DrainBegun { shard, load, room });
             self.bins[from].draining = true;
         }
+        self.hand_down(from, places, budget, plan);
+    }
+
+    /// Begins what can begin without a shard that stands out meanwhile: what waits for that does so until the others hold
+    /// more. When nothing is left but such, it goes nevertheless, one after the other.
+    fn hand_down(
+        &mut self,
+        from: usize,
+        places: Vec<Wanted>,
+        budget: &mut Budget,
+        plan: &mut Plan,
+    ) {
+        let even = self.evenness(self.bins[from].owner);
+        let mut under_way = self.bins.iter().any(|bin| bin.reserved > 0);
+        let mut waiting = Vec::new();
         for wanted in places {
-            if self.is_movable(wanted.target) {
-                self.begin_move(wanted, WhyMoved::Drain, budget, plan);
+            if !self.is_movable(wanted.target) {
+                continue;
             }
+            if self.is_fine_grained() && !self.stays_even(wanted.to, wanted.load, even) {
+                self.bins[wanted.to].reserved += wanted.load;
+                waiting.push(wanted);
+                continue;
+            }
+            under_way |= self.begin_move(wanted, WhyMoved::Drain, budget, plan);
+        }
+        if let Some(wanted) = waiting.pop().filter(|_| !under_way) {
+            self.bins[wanted.to].reserved -= wanted.load;
+            self.begin_move(wanted, WhyMoved::Drain, budget, plan);
         }
     }
 
@@ -99,11 +124,18 @@ impl Planner<'_> {
     fn places_below(&self, from: usize) -> Option<Vec<Wanted>> {
         let fine = self.is_fine_grained() || self.bins[from].draining;
         let percent = if fine { self.limits.relieve_to } else { self.limits.drain_to };
+        let even = self.even_below(from);
+        let evenly = (fine && even < percent).then(|| self.places_within(from, even, even));
+        let goal = if fine { even.min(percent) } else { percent };
+        evenly.flatten().or_else(|| self.places_within(from, percent, goal))
+    }
+
+    /// The same, where bins may be filled to that many percent, and those where room is made to `goal`.
+    fn places_within(&self, from: usize, percent: u64, goal: u64) -> Option<Vec<Wanted>> {
         let owned = self.bins[from].slots().iter().filter(|slot| slot.state == State::Active);
         let mut leaving: Vec<(u64, u64)> = owned.map(|slot| (slot.load, slot.target)).collect();
         leaving.sort_unstable_by_key(|(load, target)| (Reverse(*load), *target));
         let mut shelves = Shelves::new(&self.bins[..from], percent, percent * 10_000);
-        let goal = if fine { self.even_below(from).min(percent) } else { percent };
         let mut places = Vec::with_capacity(leaving.len());
         let mut rooms = Vec::new();
         for (load, target) in leaving {
@@ -123,8 +155,11 @@ impl Planner<'_> {
             })?;
             // Nothing else comes there meanwhile.
             shelves.close(room.at);
+            // One after the other: where room is made there is less than elsewhere, for a while.
+            if rooms.is_empty() || !self.is_fine_grained() {
+                places.extend(room.first);
+            }
             rooms.push(room.at);
-            places.extend(room.first);
         }
         Some(places)
     }

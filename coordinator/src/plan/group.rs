@@ -8,6 +8,7 @@ use super::bins::{Bin, Doubts, Status, share};
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::lifecycle::CutOff;
 use super::quarantine;
+use super::reconcile::Duplicate;
 use super::rules::{RuleBook, Ruled, Tag};
 use super::shelves::{Fit, Reach, Shelves, Wish, level};
 use super::{Budget, History, Limits, Move, Plan, ShardId, Snapshot, State, Unassigned, WhyMoved};
@@ -39,6 +40,8 @@ pub(super) struct Planner<'a> {
     pub(super) unowned: Vec<(u64, u64)>,
     /// Targets whose only owner is lost, with their load and its bin.
     pub(super) stranded: Vec<(u64, u64, usize)>,
+    /// Targets that two shards have, of which one lets go.
+    pub(super) duplicates: Vec<Duplicate>,
     /// Bins where room is made for a target without owner.
     pub(super) awaited: Vec<usize>,
     /// Targets whose move this plan rolls back.
@@ -96,6 +99,7 @@ impl<'a> Planner<'a> {
             kept: Vec::new(),
             unowned: Vec::new(),
             stranded: Vec::new(),
+            duplicates: Vec::new(),
             awaited: Vec::new(),
             failed: BTreeSet::new(),
             ruled: Ruled::default(),

@@ -212,7 +212,7 @@ impl Planner<'_> {
         if surplus.is_empty() {
             return;
         }
-        let mut shelves = self.shelves(self.limits.relieve_to);
+        let mut shelves = self.shelves(self.evenly());
         for wanted in surplus {
             let Wanted { target, load, from, .. } = wanted;
             let tag = self.tag(target);

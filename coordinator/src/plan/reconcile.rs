@@ -4,6 +4,7 @@ use super::bins::Status;
 use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::group::Planner;
 use super::lifecycle::CutOff;
+use super::shelves::level;
 use super::{
     Condition, Cooldown, Holding, Limits, Move, Plan, SERIES_PER_SCRAPE, ShardId, Size, State, Tag,
     TargetView,
@@ -16,6 +17,20 @@ struct Holder<'a> {
     bin: usize,
     holding: &'a Holding,
 }
+
+/// A target that two shards have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Duplicate {
+    target: u64,
+    load: u64,
+    keeper: usize,
+    other: usize,
+    /// Whether it may as well be the other one's.
+    open: bool,
+}
+
+/// A shard that returns takes back what it had up to this share of what is fair, in percent.
+const KEPT: u64 = 104;
 
 /// How many times the wanted good scrapes a next owner may try before failing scrapes end the move.
 const PATIENCE: u64 = 3;
@@ -48,6 +63,7 @@ impl Planner<'_> {
             rest = &rest[own..];
         }
         self.vanish(rest, plan);
+        self.end_duplicates(plan);
     }
 
     fn report_lost(&self, plan: &mut Plan) {
@@ -186,17 +202,52 @@ impl Planner<'_> {
                 continue;
             }
             if proved && self.bins[other.bin].heard {
-                let (from, to) = (self.bins[other.bin].id, self.bins[owner.bin].id);
-                if self.let_go(target, from, to, plan) {
-                    let group = self.group;
-                    let phase = MovePhase::Deduplicated;
-                    plan.moves.push(MoveReport { group, target, from, to, load, phase });
-                }
+                let open = holders.len() == 2 && self.has_proved(other) && is_active(other);
+                let (keeper, other) = (owner.bin, other.bin);
+                self.duplicates.push(Duplicate { target, load, keeper, other, open });
             } else {
                 plan.busy = true;
                 self.bins[other.bin].put(target, State::Leaving, load);
             }
         }
+    }
+
+    /// Has all but one let go of each target that several have. A shard that was away and returns has what it had, and
+    /// what would make it stand out stays with its heir: shards may have been added meanwhile.
+    fn end_duplicates(&mut self, plan: &mut Plan) {
+        let mut duplicates = std::mem::take(&mut self.duplicates);
+        duplicates.sort_unstable_by_key(|it| (std::cmp::Reverse(it.load), it.target, it.other));
+        let fair = self.is_fine_grained();
+        for Duplicate { target, load, mut keeper, mut other, open } in duplicates {
+            let known = (self.bins[other].id, target);
+            let decided = self.history.let_go.get(&known) == Some(&self.bins[keeper].id);
+            if open && fair && !decided && self.is_better_kept_by(other, keeper, load) {
+                self.bins[keeper].take(target);
+                self.bins[other].put(target, State::Active, load);
+                (keeper, other) = (other, keeper);
+            }
+            let (from, to) = (self.bins[other].id, self.bins[keeper].id);
+            if self.let_go(target, from, to, plan) {
+                let group = self.group;
+                let phase = MovePhase::Deduplicated;
+                plan.moves.push(MoveReport { group, target, from, to, load, phase });
+            }
+        }
+    }
+
+    /// Whether a bin that stands out has a load that another has, too, and would not stand out with.
+    fn is_better_kept_by(&self, other: usize, keeper: usize, load: u64) -> bool {
+        let [other, keeper] = [other, keeper].map(|at| &self.bins[at]);
+        if other.status != Status::Ready || other.draining || other.owner != keeper.owner {
+            return false;
+        }
+        let usable = self.bins.iter().filter(|bin| bin.is_usable() && bin.owner == keeper.owner);
+        let capacity = usable.map(|bin| bin.capacity).fold(0, u64::saturating_add);
+        let beyond = |bin: &super::bins::Bin, load: u64| {
+            let fair = level(self.total.1, capacity) * KEPT / 100;
+            level(bin.committed.saturating_add(load), bin.capacity) > fair
+        };
+        beyond(keeper, 0) && !beyond(other, load)
     }
 
     /// Has a shard let go of a target that is another one's. Whether that was not decided before.
@@ -313,4 +364,8 @@ fn cooldown_ms(limits: &Limits) -> i64 {
 
 fn is_joining(holder: &Holder<'_>) -> bool {
     holder.holding.state == State::Joining
+}
+
+fn is_active(holder: &Holder<'_>) -> bool {
+    holder.holding.state == State::Active
 }

@@ -110,29 +110,32 @@ impl Planner<'_> {
         };
         let mut bins: Vec<usize> = (0..self.existing).filter(fits).collect();
         bins.sort_by_key(least);
-        bins.into_iter().take(TRIED).find_map(|at| self.make_room_at(at, load, percent, shelves))
+        bins.truncate(TRIED);
+        // Where no other bin stands out for it, if that can be.
+        let mut limits = [Some(self.even_level()), None].into_iter();
+        limits.find_map(|most| {
+            let mut bins = bins.iter();
+            bins.find_map(|at| self.make_room_at(*at, load, (percent, most), shelves))
+        })
     }
 
     fn make_room_at(
         &self,
         at: usize,
         load: u64,
-        percent: u64,
+        (percent, most): (u64, Option<u64>),
         shelves: &mut Shelves,
     ) -> Option<Room> {
         let limit = share(self.bins[at].capacity, percent);
         let mut lacking = (self.bins[at].committed + load).saturating_sub(limit);
         let mut first: Vec<Wanted> = Vec::new();
-        for (small, target) in self.candidates(at).into_iter().rev() {
-            if lacking == 0 {
-                break;
-            }
-            if small > load / 2 {
-                continue;
-            }
+        let mut smaller = self.candidates(at);
+        smaller.retain(|(small, _)| *small <= load / 2);
+        while let Some((small, target)) = smaller.pop().filter(|_| lacking > 0) {
             let wish = self.wish(target, small, Some(at), Reach::Ready);
             let wish = Wish { fit: Fit::Spread, ..wish };
-            if let Some(to) = shelves.choose(wish) {
+            let any = || most.is_none().then(|| shelves.choose(wish)).flatten();
+            if let Some(to) = shelves.choose_emptiest(wish, most).or_else(any) {
                 shelves.reserve(to, small);
                 first.push(Wanted { target, load: small, from: at, to });
                 lacking = lacking.saturating_sub(small);

@@ -223,6 +223,25 @@ impl Shelves {
         fitting.or_else(|| self.choose_of(wish, of, here))
     }
 
+    /// The emptiest bin with room that becomes no fuller than `most`, in millionths, on whose ordinal no other group has
+    /// it.
+    pub(super) fn choose_emptiest(&self, wish: Wish<'_>, most: Option<u64>) -> Option<usize> {
+        let open = |index: &usize| {
+            let room = self.bins[*index].is_some_and(|key| {
+                let after = level(key.used + wish.load, key.capacity);
+                key.room >= wish.load && most.is_none_or(|most| after <= most)
+            });
+            room && wish.is_apart_at(*index)
+                && wish.is_lawful_at(*index)
+                && wish.is_alone_at(*index)
+        };
+        let classes = CLASSES.iter().filter(|class| wish.reach.allows(**class));
+        classes.into_iter().find_map(|class| {
+            let all = self.by_level.range((*class, 0, 0)..=(*class, u64::MAX, usize::MAX));
+            all.map(|(_, _, index)| *index).take(LOOKED_AT).find(open)
+        })
+    }
+
     /// The best bin on whose ordinal no other group has it, and that has not its share of its family.
     pub(super) fn choose_apart(&self, wish: Wish<'_>) -> Option<usize> {
         let apart = |index: usize| wish.is_apart_at(index) && wish.is_alone_at(index);
