@@ -194,6 +194,10 @@ impl Storage for BlocksStorage {
         let newest_at = request.hints.newest_at;
         Ok(Box::new(Selected { merge, range, newest_at, progress: self.progress.clone() }))
     }
+
+    fn select_ahead(&self, request: &SelectRequest) -> Option<Box<dyn SeriesSet>> {
+        self.select(request).ok()
+    }
 }
 
 impl Reading for BlocksStorage {

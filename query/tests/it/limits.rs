@@ -63,6 +63,35 @@ async fn a_budget_below_the_whole_answer_is_enough_when_nothing_has_to_be_sorted
 }
 
 #[tokio::test]
+async fn the_next_selector_is_asked_for_while_the_first_is_read() {
+    let fake = many_series().fault(Fault::WaitsForAnother);
+    let seen = fake.seen.clone();
+    let (address, _store) = fake.serve().await;
+    let server = Server::over(&[address], &[]).await;
+    let reply = server.query("count(m - (m offset 1m))", "3000", &[]).await;
+    assert_eq!((reply.status, reply.result()[0]["value"][1].as_str()), (200, Some("200")));
+    assert_eq!(seen.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn a_selector_that_is_asked_for_early_takes_no_room_from_the_others() {
+    let mut unsorted = many_series();
+    unsorted.removes_replica_labels = false;
+    // Each selector has some 500 kB, which have to be held to be sorted.
+    for (fake, bytes) in [(many_series(), 150_000), (unsorted, 700_000)] {
+        let (address, _store) = fake.serve().await;
+        let room = format!("--query.max-buffered-bytes={bytes}");
+        let flags = ["--query.replica-label=replica", &room];
+        let server = Server::over(&[address], &flags).await;
+        let counts = ["1h", "59m", "58m", "57m"];
+        let terms = counts.map(|range| format!("count(count_over_time(m[{range}]))"));
+        let reply = server.query(&terms.join(" + "), "3600", &[]).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(reply.result()[0]["value"][1].as_str(), Some("800"));
+    }
+}
+
+#[tokio::test]
 async fn running_and_waiting_queries_are_listed_and_can_be_stopped() {
     let fake = many_series().fault(Fault::HangsHalfway);
     let open = fake.open.clone();

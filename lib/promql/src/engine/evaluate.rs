@@ -15,6 +15,7 @@ use super::plan::{LabelJoin, LabelReplace, Map, Scalar, Vector, WithScalar};
 use super::profile::{Clock, Profile};
 use super::row::{Row, Steps};
 use super::select::Picked;
+use super::selectors::Upcoming;
 use super::tally::{Counting, Tally};
 use crate::ast::{Border, Span};
 use crate::budget::{QueryBudget, Reserved};
@@ -49,6 +50,8 @@ pub(super) struct Evaluator<'a> {
     columns: RefCell<Reserved>,
     annotations: RefCell<Annotations>,
     pub tally: Tally,
+    /// Selectors that were not read yet.
+    pub upcoming: RefCell<Upcoming>,
     series: Cell<u64>,
 }
 
@@ -100,6 +103,7 @@ impl<'a> Evaluator<'a> {
             clock: profile.map(|profile| Clock::start(profile, 0)),
             annotations: RefCell::default(),
             tally: Tally::new(steps),
+            upcoming: RefCell::default(),
             series: Cell::new(0),
         }
     }

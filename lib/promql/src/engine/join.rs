@@ -14,7 +14,7 @@ use super::grid::Grid;
 use super::memory::{ENTRY, keep};
 use super::mixed::Other;
 use super::operator;
-use super::plan::Join;
+use super::plan::{Join, Vector};
 use super::row::{Row, Steps};
 use crate::ast::Cardinality;
 use crate::budget::{Reserved, labels_bytes};
@@ -58,11 +58,19 @@ impl Earliest {
     }
 }
 
+impl Join {
+    /// The many side, and the one side, which is read first.
+    pub(super) fn sides(&self) -> (&Vector, &Vector) {
+        match self.matching.cardinality {
+            Cardinality::OneToMany => (&self.right, &self.left),
+            _ => (&self.left, &self.right),
+        }
+    }
+}
+
 impl Evaluator<'_> {
     pub(super) fn join(&self, node: &Join, grid: Grid, sink: &mut Sink<'_>) -> Done {
-        let swapped = node.matching.cardinality == Cardinality::OneToMany;
-        let (many, one) =
-            if swapped { (&node.right, &node.left) } else { (&node.left, &node.right) };
+        let (many, one) = node.sides();
         let mut side = self.one_side(node, one, grid)?;
         let mut errors = Earliest::default();
         let mut present = Steps::none(grid.len);
@@ -101,12 +109,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn one_side(
-        &self,
-        node: &Join,
-        plan: &super::plan::Vector,
-        grid: Grid,
-    ) -> Result<OneSide, QueryError> {
+    fn one_side(&self, node: &Join, plan: &Vector, grid: Grid) -> Result<OneSide, QueryError> {
         let mut side = OneSide {
             ordinals: Ordinals::default(),
             groups: Vec::new(),

@@ -16,6 +16,13 @@ fn presence_bytes(grid: Grid) -> usize {
     ENTRY + size_of::<Steps>() + Steps::bytes(grid.len)
 }
 
+impl BinaryOp {
+    /// The operands of a set operator in the order in which they are read.
+    pub(super) fn set_order<T>(self, left: T, right: T) -> (T, T) {
+        if self == Self::Or { (left, right) } else { (right, left) }
+    }
+}
+
 impl Matching {
     /// The labels by which series of both sides find each other.
     pub(super) fn signature(&self, labels: &Labels) -> Labels {
