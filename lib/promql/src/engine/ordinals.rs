@@ -1,36 +1,34 @@
 //! Label sets to dense numbers, which is how groups, match groups and results are told apart.
 //!
 //! A label set is a list of numbers of the query's symbol table, so it is compared without looking at text. As series
-//! come sorted, most labels of one are those of the one before, at the same place: only what differs is looked up.
+//! come sorted, most of their labels are those of the one before, at the same place: only what differs is looked up.
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use model::{Labels, METRIC_NAME};
 
 use super::evaluate::Evaluator;
 use super::memory::{room_in_list, room_in_table};
-use super::symbols::Symbols;
+use super::symbols::{Label, Symbols};
 use crate::budget::Reserved;
 use crate::error::QueryError;
-
-/// A label: the numbers of its name and its value.
-type Pair = (u32, u32);
 
 /// Label sets by number, in order of appearance.
 pub(super) struct Ordinals<'q> {
     symbols: &'q RefCell<Symbols>,
     /// The labels of all sets, one set after the other, each sorted by the text of its names.
-    pairs: Vec<Pair>,
+    labels: Vec<Label>,
     /// Where each set ends.
     ends: Vec<u32>,
     by_key: HashTable<u32>,
-    seed: RandomState,
+    /// A quick one will do: outsiders choose texts, but not their numbers.
+    seed: DefaultHashBuilder,
     /// The set that was found last.
     last: Option<u32>,
     /// The set that is being looked for.
-    key: Vec<Pair>,
+    key: Vec<Label>,
     memory: Reserved,
 }
 
@@ -45,10 +43,10 @@ impl<'q> Ordinals<'q> {
     fn new(symbols: &'q RefCell<Symbols>, memory: Reserved) -> Self {
         Self {
             symbols,
-            pairs: Vec::new(),
+            labels: Vec::new(),
             ends: Vec::new(),
             by_key: HashTable::new(),
-            seed: RandomState::new(),
+            seed: DefaultHashBuilder::default(),
             last: None,
             key: Vec::new(),
             memory,
@@ -62,15 +60,14 @@ impl<'q> Ordinals<'q> {
     ) -> Result<(usize, bool), QueryError> {
         let symbols = self.symbols;
         let mut symbols = symbols.borrow_mut();
-        let near = set(&self.pairs, &self.ends, self.last);
+        let near = set(&self.labels, &self.ends, self.last);
         self.key.clear();
         let mut same = true;
         for (at, (name, value)) in labels.enumerate() {
             let guess = near.get(at).copied();
-            let (name_guess, value_guess) = guess.unzip();
-            let pair = (symbols.number(name, name_guess)?, symbols.number(value, value_guess)?);
-            same &= guess == Some(pair);
-            self.key.push(pair);
+            let label = symbols.number(name, value, guess.map(|(name, _)| name))?;
+            same &= guess == Some(label);
+            self.key.push(label);
         }
         if same
             && near.len() == self.key.len()
@@ -90,16 +87,15 @@ impl<'q> Ordinals<'q> {
 
     /// The number of a label set, given sorted by name, that has one.
     pub fn find<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> Option<usize> {
-        let symbols = self.symbols.borrow();
-        let near = set(&self.pairs, &self.ends, self.last);
+        let mut symbols = self.symbols.borrow_mut();
+        let near = set(&self.labels, &self.ends, self.last);
         self.key.clear();
         let mut same = true;
         for (at, (name, value)) in labels.enumerate() {
             let guess = near.get(at).copied();
-            let (name_guess, value_guess) = guess.unzip();
-            let pair = (symbols.find(name, name_guess)?, symbols.find(value, value_guess)?);
-            same &= guess == Some(pair);
-            self.key.push(pair);
+            let label = symbols.find(name, value, guess.map(|(name, _)| name))?;
+            same &= guess == Some(label);
+            self.key.push(label);
         }
         if same
             && near.len() == self.key.len()
@@ -116,41 +112,41 @@ impl<'q> Ordinals<'q> {
     pub fn labels(&self, ordinal: usize) -> Labels {
         let symbols = self.symbols.borrow();
         let ordinal = u32::try_from(ordinal).ok();
-        let pairs = set(&self.pairs, &self.ends, ordinal).iter();
-        let pairs = pairs.map(|(name, value)| (symbols.text(*name), symbols.text(*value)));
-        Labels::from_sorted(pairs).unwrap_or_default()
+        let labels = set(&self.labels, &self.ends, ordinal).iter();
+        Labels::from_sorted(labels.map(|label| symbols.text(*label))).unwrap_or_default()
     }
 
     fn find_hashed(&self, hashed: u64) -> Option<u32> {
-        let is_key = |ordinal: &u32| set(&self.pairs, &self.ends, Some(*ordinal)) == self.key;
+        let is_key = |ordinal: &u32| set(&self.labels, &self.ends, Some(*ordinal)) == self.key;
         self.by_key.find(hashed, is_key).copied()
     }
 
     fn add(&mut self, hashed: u64) -> Result<u32, QueryError> {
-        let Self { pairs, ends, by_key, seed, key, memory, .. } = self;
+        let Self { labels, ends, by_key, seed, key, memory, .. } = self;
         let full = || QueryError::Execution("the label sets of a query are too many".to_owned());
         let ordinal = u32::try_from(ends.len()).map_err(|_| full())?;
-        let end = u32::try_from(pairs.len() + key.len()).map_err(|_| full())?;
-        room_in_list(memory, pairs, key.len())?;
+        let end = u32::try_from(labels.len() + key.len()).map_err(|_| full())?;
+        room_in_list(memory, labels, key.len())?;
         room_in_list(memory, ends, 1)?;
-        let rehash = |ordinal: &u32| hash(seed, set(pairs, ends, Some(*ordinal)));
+        let rehash = |ordinal: &u32| hash(seed, set(labels, ends, Some(*ordinal)));
         room_in_table(memory, by_key, rehash)?;
         by_key.insert_unique(hashed, ordinal, rehash);
-        pairs.extend_from_slice(key);
+        labels.extend_from_slice(key);
         ends.push(end);
         Ok(ordinal)
     }
 }
 
 /// One of many sets; empty for `None`.
-fn set<'a>(pairs: &'a [Pair], ends: &[u32], ordinal: Option<u32>) -> &'a [Pair] {
+#[inline]
+fn set<'a>(labels: &'a [Label], ends: &[u32], ordinal: Option<u32>) -> &'a [Label] {
     let Some(ordinal) = ordinal else { return &[] };
     let at = ordinal as usize;
     let start = if at == 0 { 0 } else { ends[at - 1] as usize };
-    &pairs[start..ends[at] as usize]
+    &labels[start..ends[at] as usize]
 }
 
-fn hash(seed: &RandomState, key: &[Pair]) -> u64 {
+fn hash(seed: &DefaultHashBuilder, key: &[Label]) -> u64 {
     let mut hasher = seed.build_hasher();
     for (name, value) in key {
         hasher.write_u64(u64::from(*name) << 32 | u64::from(*value));

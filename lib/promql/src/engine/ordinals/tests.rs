@@ -147,8 +147,8 @@ fn looking_for_a_label_set_numbers_nothing() {
     for pairs in [("x", "y"), ("x", "b"), ("a", "y"), ("b", "a")] {
         assert_eq!(ordinals.find(labels([pairs]).iter()), None);
     }
-    assert_eq!(symbols.borrow().find("x", None), None);
-    assert_eq!(symbols.borrow().find("y", None), None);
+    assert_eq!(symbols.borrow_mut().find("x", "b", None), None);
+    assert_eq!(symbols.borrow_mut().find("a", "y", None), None);
     assert_eq!(memory.process.used(), used);
     assert_eq!(ordinals.of(labels([("b", "a")]).iter()), Ok((1, true)));
 }
@@ -175,7 +175,7 @@ fn memory_is_what_was_taken_and_is_given_back() {
         let before = memory.process.used() - ordinals.memory.bytes();
         let set = labels([("le", &(n % 7).to_string()), ("pod", &(n / 7).to_string())]);
         ordinals.of(set.iter()).unwrap();
-        let pairs = size_of::<Pair>() * ordinals.pairs.capacity();
+        let pairs = size_of::<Label>() * ordinals.labels.capacity();
         let ends = size_of::<u32>() * ordinals.ends.capacity();
         let all = pairs + ends + ordinals.by_key.allocation_size();
         assert_eq!(ordinals.memory.bytes(), all as u64);
