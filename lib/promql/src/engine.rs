@@ -30,6 +30,7 @@ mod memory;
 mod mixed;
 mod newest;
 mod operator;
+mod ordinals;
 mod output;
 mod plan;
 mod profile;
@@ -42,6 +43,7 @@ mod set;
 mod sort;
 mod start;
 mod sum;
+mod symbols;
 mod tally;
 
 pub use explain::{Cost, Operator};
