@@ -14,8 +14,10 @@ use crate::observe::{Look, Scores};
 use crate::owner::Held;
 use crate::prometheus::{CallError, Prometheus, Readiness};
 
-/// A poll of a large shard takes its time; the pause after it is at least this many times longer.
+/// A poll of a large shard takes its time; the pause after it is at least this many times longer...
 const PAUSE_FACTOR: u32 = 5;
+/// ...but no longer than that: it may be this process that was stopped meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How far Prometheus is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,19 +74,17 @@ impl Poller {
     async fn run(mut self, interval: Duration, shutdown: svc::Shutdown) -> anyhow::Result<()> {
         loop {
             let started = Instant::now();
-            if shutdown.until(self.poll()).await.is_none() {
-                return Ok(());
-            }
+            let Some(answered) = shutdown.until(self.poll()).await else { return Ok(()) };
             let took = started.elapsed();
             self.metrics.poll_duration.set(took.as_secs_f64());
-            let pause = interval.saturating_sub(took).max(took * PAUSE_FACTOR);
-            if !shutdown.sleep(pause).await {
+            if !shutdown.sleep(pause(interval, took, answered)).await {
                 return Ok(());
             }
         }
     }
 
-    async fn poll(&mut self) {
+    /// Whether Prometheus has answered.
+    async fn poll(&mut self) -> bool {
         let before = self.last.engine.state;
         let outcome = self.look().await;
         if let Err(error) = &outcome {
@@ -103,6 +103,7 @@ impl Poller {
         }
         self.metrics.prometheus_up.set(i64::from(state == EngineState::Ready));
         self.publish.send_replace(Arc::new(self.last.clone()));
+        outcome.is_ok()
     }
 
     async fn look(&mut self) -> Result<(), CallError> {
@@ -155,5 +156,29 @@ impl Poller {
                 debug!(error = %chain(error), "part of a poll failed");
             })
             .ok()
+    }
+}
+
+/// How long to wait after a poll. One without an answer has cost Prometheus nothing: whether it is back is asked soon.
+fn pause(interval: Duration, took: Duration, answered: bool) -> Duration {
+    if !answered {
+        return interval;
+    }
+    let spared = took.saturating_mul(PAUSE_FACTOR).min(LONGEST_PAUSE.max(interval));
+    interval.saturating_sub(took).max(spared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_shard_is_spared_and_one_that_did_not_answer_is_asked_again_soon() {
+        let [interval, short, long] = [1_000, 100, 9_000].map(Duration::from_millis);
+        assert_eq!(pause(interval, short, true), Duration::from_millis(900));
+        assert_eq!(pause(interval, 10 * short, true), Duration::from_secs(5));
+        assert_eq!(pause(interval, long, true), LONGEST_PAUSE);
+        assert_eq!(pause(60 * interval, long, true), Duration::from_secs(51));
+        assert_eq!(pause(interval, long, false), interval);
     }
 }
