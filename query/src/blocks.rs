@@ -9,7 +9,7 @@ use std::sync::Arc;
 use model::Labels;
 use model::histogram::CounterResetHint;
 use promql::storage::{
-    HistogramSample, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
+    Hints, HistogramSample, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
     StorageErrorKind, Taken, Undecoded,
 };
 use serde::Deserialize;
@@ -197,6 +197,10 @@ impl Storage for BlocksStorage {
 
     fn select_ahead(&self, request: &SelectRequest) -> Option<Box<dyn SeriesSet>> {
         self.select(request).ok()
+    }
+
+    fn same_samples(&self, one: &Hints, other: &Hints) -> bool {
+        one.newest_at == other.newest_at
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::Labels;
 use parking_lot::Mutex;
 use promql::storage::{
-    Aggregate, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
+    Aggregate, Hints, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
     StorageErrorKind, Taken, Undecoded,
 };
 use proto::thanos;
@@ -99,6 +99,18 @@ impl Storage for QueryStorage {
         let scope = Scope { budget, ..self.scope.clone() };
         Some(Box::new(self.received(request, scope, Some(turn)).ok()?))
     }
+
+    fn same_samples(&self, one: &Hints, other: &Hints) -> bool {
+        let raw = self.wanted.max_resolution == 0;
+        is_counter(one) == is_counter(other)
+            && (one.step, one.range) == (other.step, other.range)
+            && (raw || one.aggregate == other.aggregate)
+    }
+}
+
+/// Whether every drop of a value is meant to be a counter reset.
+fn is_counter(hints: &Hints) -> bool {
+    COUNTER_FUNCTIONS.contains(&hints.function.as_str())
 }
 
 impl QueryStorage {
@@ -133,7 +145,7 @@ impl QueryStorage {
             } else {
                 Function::Chain
             },
-            counter: COUNTER_FUNCTIONS.contains(&request.hints.function.as_str()),
+            counter: is_counter(&request.hints),
             aggregate: request.hints.aggregate,
             warnings: self.warnings.clone(),
         };
@@ -169,7 +181,7 @@ fn resolution(max_window: i64, aggregate: Aggregate) -> Resolution {
 
 /// The projection is kept back: an endpoint that leaves out labels would give other series than one that does not, and
 /// replicas that cannot be told apart any more.
-fn wire_hints(hints: &promql::storage::Hints) -> thanos::QueryHints {
+fn wire_hints(hints: &Hints) -> thanos::QueryHints {
     thanos::QueryHints {
         step_millis: hints.step,
         func: Some(thanos::Func { name: hints.function.clone() }),

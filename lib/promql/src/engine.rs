@@ -45,6 +45,7 @@ mod start;
 mod sum;
 mod symbols;
 mod tally;
+mod twins;
 
 pub use explain::{Cost, Operator};
 

@@ -31,6 +31,13 @@ pub trait Storage: Send + Sync {
         let _request = request;
         None
     }
+
+    /// Whether two selections that differ in nothing but their hints have the same samples: then a query that wants both
+    /// asks for one. What is to become of labels does not matter; whoever uses less of the rest can say so.
+    fn same_samples(&self, one: &Hints, other: &Hints) -> bool {
+        let Hints { grouping, by, projection, .. } = one.clone();
+        *one == Hints { grouping, by, projection, ..other.clone() }
+    }
 }
 
 /// What a selector of a query needs.

@@ -74,6 +74,26 @@ async fn the_next_selector_is_asked_for_while_the_first_is_read() {
 }
 
 #[tokio::test]
+async fn a_selector_that_occurs_again_is_asked_for_once() {
+    let fake = many_series("m");
+    let seen = fake.seen.clone();
+    let (address, _store) = fake.serve().await;
+    let server = Server::over(&[address], &["--query.auto-downsampling"]).await;
+    for (query, resolution, requests) in [
+        ("count((m - m offset 1m) / m)", "0s", 2),
+        ("count(rate(m[5m]) / increase(m[5m]))", "0s", 1),
+        ("count(rate(m[5m]) / delta(m[5m]))", "0s", 2),
+        ("sum(m) / count(m)", "0s", 1),
+        ("sum(m) / count(m)", "5m", 2),
+    ] {
+        seen.lock().clear();
+        let reply = server.query(query, "3000", &[("max_source_resolution", resolution)]).await;
+        assert_eq!((reply.status, reply.result().as_array().unwrap().len()), (200, 1));
+        assert_eq!(seen.lock().len(), requests, "{query} at {resolution}");
+    }
+}
+
+#[tokio::test]
 async fn a_selector_that_is_asked_for_early_takes_no_room_from_the_others() {
     // The one side, which is read first, streams, and is not done before there is a request for the other.
     let (streams, _store) = many_series("m").fault(Fault::WaitsForAnother).serve().await;

@@ -5,6 +5,7 @@ use super::evaluate::{Done, Evaluator};
 use super::plan::Select;
 use super::profile::Clock;
 use super::selectors::Begun;
+use super::twins::{Kept, Turn};
 use crate::error::QueryError;
 use crate::pool::Pool;
 use crate::storage::{SelectRequest, SeriesData, SeriesSet, StorageError, StorageErrorKind};
@@ -21,6 +22,8 @@ pub(super) struct Read<'a> {
     ahead: Option<Ahead>,
     /// Whether the source was asked before the selector's turn had come.
     early: bool,
+    /// For another selector that asks for the same.
+    kept: Option<(usize, Kept)>,
     /// Series so far.
     count: u64,
     /// The clock, the operator that reads, and the one that it reads for; the same, for a plain selector.
@@ -38,14 +41,33 @@ impl Evaluator<'_> {
             let id = clock.profile.find(select)?;
             Some((clock, id, clock.switch(id)))
         });
-        let (evaluator, count) = (self, 0);
+        let (set, ahead, early, kept) = match self.claim_twin(select) {
+            Turn::Kept(kept) => (kept.into_set(), None, false, None),
+            turn => {
+                let (set, ahead, early) = self.series_of(select, request)?;
+                let kept = match turn {
+                    Turn::ReadAndKeep(other) => Some((other, Kept::default())),
+                    _ => None,
+                };
+                (set, ahead, early, kept)
+            }
+        };
+        Ok(Read { evaluator: self, request, set, ahead, early, kept, count: 0, observer })
+    }
+
+    /// The source's answer, help with decoding it, and whether the source was asked early.
+    fn series_of(
+        &self,
+        select: &Select,
+        request: &SelectRequest,
+    ) -> Result<(Box<dyn SeriesSet>, Option<Ahead>, bool), QueryError> {
         if let Some(Begun { mut set, ahead, .. }) = self.claim(select, request) {
             set.want();
-            return Ok(Read { evaluator, request, set, ahead, early: true, count, observer });
+            return Ok((set, ahead, true));
         }
         let set = self.storage.select(request)?;
         let ahead = self.ahead(&*set);
-        Ok(Read { evaluator, request, set, ahead, early: false, count, observer })
+        Ok((set, ahead, false))
     }
 
     /// Help with decoding, where there is any.
@@ -70,7 +92,17 @@ impl Read<'_> {
             }
             series => series?,
         };
-        let Some(series) = series else { return Ok(None) };
+        let Some(series) = series else {
+            if let Some((other, kept)) = self.kept.take() {
+                self.evaluator.keep_for(other, kept);
+            }
+            return Ok(None);
+        };
+        if let Some((_, kept)) = &mut self.kept
+            && !kept.add(self.evaluator, &series)
+        {
+            self.kept = None;
+        }
         self.count += 1;
         if self.count == 1 {
             self.evaluator.begin_upcoming();

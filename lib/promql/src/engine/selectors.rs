@@ -13,6 +13,7 @@ use super::explain::address;
 use super::grid::Grid;
 use super::plan::{BucketsKind, Scalar, Select, Source, Vector, Window};
 use super::select::subquery_grid;
+use super::twins::Twins;
 use crate::ast::Border;
 use crate::storage::{SelectRequest, SeriesSet};
 
@@ -24,6 +25,7 @@ const BEGUN: usize = 3;
 pub(super) struct Upcoming {
     waiting: VecDeque<Waiting>,
     begun: Vec<Begun>,
+    pub twins: Twins,
 }
 
 /// A selector that nobody has asked for.
@@ -71,6 +73,8 @@ impl Evaluator<'_> {
         if walk.found.len() < 2 {
             return;
         }
+        let requests = walk.found.iter().map(|(select, request)| (address(*select), request));
+        let twins = Twins::of(self.storage, &requests.collect::<Vec<_>>());
         let operator =
             |select: &Select| self.clock.as_ref().and_then(|clock| clock.profile.find(select));
         let waiting = walk.found.into_iter().map(|(select, request)| Waiting {
@@ -78,7 +82,8 @@ impl Evaluator<'_> {
             operator: operator(select),
             request,
         });
-        self.upcoming.borrow_mut().waiting = waiting.collect();
+        let waiting = waiting.filter(|waiting| !twins.is_later(waiting.select)).collect();
+        *self.upcoming.borrow_mut() = Upcoming { waiting, begun: Vec::new(), twins };
     }
 
     /// The series of a selector whose turn has come, if the source was asked already.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use model::Labels;
 use parking_lot::{Condvar, Mutex};
 use promql::storage::{
-    Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError, StorageErrorKind, Taken,
-    Undecoded,
+    Hints, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError, StorageErrorKind,
+    Taken, Undecoded,
 };
-use promql::{Engine, EngineOptions, QueryError, QueryOptions, QueryResult};
+use promql::{Engine, EngineOptions, MemoryBudget, QueryError, QueryOptions, QueryResult};
 
 /// Of each selector. Enough to look after the next ones more than once.
 const SERIES: usize = 200;
@@ -48,15 +48,32 @@ impl Log {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Store {
     log: Arc<Log>,
+    /// Of each series, one a minute.
+    samples: i64,
+    /// Whether hints do not matter.
+    simple: bool,
     /// Whether it is asked before a selector's turn.
     early: bool,
     /// Whether there is no room for selectors that were begun early.
     cramped: bool,
     /// The last series of the first selector is decoded after one of the other.
     waits: Option<(&'static str, &'static str)>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            log: Arc::default(),
+            samples: 100,
+            simple: false,
+            early: false,
+            cramped: false,
+            waits: None,
+        }
+    }
 }
 
 struct Set {
@@ -90,6 +107,10 @@ impl Storage for Store {
 
     fn select_ahead(&self, request: &SelectRequest) -> Option<Box<dyn SeriesSet>> {
         self.early.then(|| Box::new(self.set(request, true)) as Box<dyn SeriesSet>)
+    }
+
+    fn same_samples(&self, one: &Hints, other: &Hints) -> bool {
+        (&one.function, one.newest_at) == (&other.function, other.newest_at) || self.simple
     }
 }
 
@@ -142,8 +163,8 @@ impl Undecoded for One {
         }
         self.store.log.add(format!("decode {}", self.metric));
         let samples = Samples {
-            timestamps: (0..100).map(|at| at * 60_000).collect(),
-            values: (0..100).map(|at| f64::from(at) * (1.0 + self.metric.len() as f64)).collect(),
+            timestamps: (0..self.store.samples).map(|at| at * 60_000).collect(),
+            values: (0..self.store.samples).map(|at| at as f64 + self.number as f64).collect(),
             ..Samples::default()
         };
         let number = format!("{:03}", self.number);
@@ -155,9 +176,13 @@ impl Undecoded for One {
 }
 
 fn ask(store: &Store, query: &str) -> Result<QueryResult, QueryError> {
+    ask_with(store, query, &QueryOptions::default())
+}
+
+fn ask_with(store: &Store, query: &str, options: &QueryOptions) -> Result<QueryResult, QueryError> {
     let parser = promql::parse::ParseOptions::ALL;
     let engine = Engine::new(EngineOptions { parser, ..EngineOptions::default() });
-    engine.range(store, query, 600_000, 3_000_000, 60_000, &QueryOptions::default())
+    engine.range(store, query, 600_000, 3_000_000, 60_000, options)
 }
 
 #[test]
@@ -237,6 +262,69 @@ fn each_selector_is_asked_for_once_and_answers_are_the_same() {
         let wanted = store.log.count(|line| line.starts_with("want"));
         assert_eq!(wanted, store.log.count(|line| line.starts_with("begin")), "{query}");
     }
+}
+
+#[test]
+fn a_selector_that_occurs_again_is_asked_for_once() {
+    let once: &[(&str, &[&str])] = &[
+        ("(a - on (k) b) / on (k) a", &["a", "b"]),
+        ("sum(a) / count(a) + max(a) - min(a)", &["a"]),
+        ("sum(rate(a[5m])) / on () group_right rate(a[5m])", &["a"]),
+        ("a{k=~\"0.*\"} or b or a{k=~\"0.*\"}", &["a", "b"]),
+        ("sum(a) > scalar(avg(a))", &["a"]),
+        // Hints are not for all sources the same.
+        ("rate(a[5m]) / on (k) avg_over_time(a[5m])", &["a"]),
+        // What differs is not the same.
+        ("a - on (k) a offset 1m", &["a", "a"]),
+        ("rate(a[5m]) / on (k) rate(a[4m])", &["a", "a"]),
+        ("a{k!=\"001\"} or a", &["a", "a"]),
+        ("max_over_time(a[5m:1m]) - on (k) a", &["a", "a"]),
+    ];
+    for (query, selectors) in once {
+        let store = Store { early: true, simple: true, ..Store::default() };
+        let found = ask(&store, query).unwrap();
+        let is_request = |line: &&String| !line.starts_with("want");
+        let name = |line: &String| line.split(' ').nth(1).unwrap().to_owned();
+        let mut asked: Vec<_> = store.log.asked().iter().filter(is_request).map(name).collect();
+        asked.sort();
+        assert_eq!(asked, *selectors, "{query}");
+        // With no memory to spare each is asked for.
+        let least = found.stats.peak_bytes;
+        let options = QueryOptions { max_memory: least, ..QueryOptions::default() };
+        let tight = Store::default();
+        let expected = ask_with(&tight, query, &options).unwrap();
+        assert!(tight.log.asked().len() >= selectors.len());
+        assert_eq!(format!("{:?}", found.value), format!("{:?}", expected.value), "{query}");
+        let counts = |result: &QueryResult| {
+            (result.stats.samples, result.stats.series, result.stats.peak_samples)
+        };
+        assert_eq!(counts(&found), counts(&expected), "{query}");
+    }
+}
+
+#[test]
+fn sources_tell_whether_hints_matter_to_samples() {
+    let query = "rate(a[5m]) / on (k) increase(a[5m]) + on (k) group_left sum by (k) (rate(a[5m]))";
+    for (simple, requests) in [(true, 1), (false, 2)] {
+        let store = Store { simple, ..Store::default() };
+        ask(&store, query).unwrap();
+        assert_eq!(store.log.asked().len(), requests);
+    }
+}
+
+#[test]
+fn more_than_a_little_is_not_kept_for_a_selector_that_occurs_again() {
+    let store = Store { samples: 100_000, simple: true, ..Store::default() };
+    ask(&store, "sum(a) / count(a)").unwrap();
+    assert_eq!(store.log.asked().len(), 2);
+    let store = Store { samples: 1_000, simple: true, ..Store::default() };
+    let process = MemoryBudget::default();
+    let parser = promql::parse::ParseOptions::ALL;
+    let options = EngineOptions { parser, memory: process.clone(), ..EngineOptions::default() };
+    let query = "sum(a) / count(a)";
+    Engine::new(options).instant(&store, query, 600_000, &QueryOptions::default()).unwrap();
+    assert_eq!((store.log.asked().len(), process.used()), (1, 0));
+    assert!(process.peak() > 200 * 1_000 * 16, "what is kept counts: {}", process.peak());
 }
 
 #[test]
