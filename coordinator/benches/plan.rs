@@ -83,6 +83,7 @@ fn limits() -> Limits {
     Limits {
         max_series: 30_000,
         max_samples: 0,
+        max_head: 0,
         min_shards: 1,
         max_shards: 10_000,
         scalable: true,
@@ -108,6 +109,7 @@ fn sizes(targets: usize, job: &Arc<str>) -> Vec<TargetView> {
             size: Size::Counted(size(id)),
             tag: Tag::default(),
             interval_ms: 0,
+            churn: 0,
         })
         .collect()
 }
@@ -144,6 +146,7 @@ fn hand_over(seen: &mut Snapshot, placed: &Plan, job: &Arc<str>) {
                 state: State::Active,
                 series: series[&desired.target],
                 interval_ms: 0,
+                churn: 0,
                 scrapes: 10,
                 good_scrapes: 10,
                 down: false,

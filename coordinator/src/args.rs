@@ -129,8 +129,9 @@ pub struct LoadArgs {
     /// a target weighs is then the larger of its shares of both.
     #[arg(long = "shard.max-samples-per-second", default_value_t = 0)]
     pub(crate) max_samples: u64,
-    /// Most series that the head of a shard's Prometheus may have; 0: not limited. What the head holds beyond what is
-    /// scraped (it keeps series for some hours) is taken off what the shard may hold, up to half of it.
+    /// Most series that the head of a shard's Prometheus may have; 0: not limited. A target then counts with those of
+    /// its series that have ended, too, as the head keeps them for some hours. What the head holds beyond that is taken
+    /// off what the shard may hold, up to half of it.
     #[arg(long = "shard.max-head-series", default_value_t = 0)]
     pub(crate) max_head_series: u64,
     /// Most memory that a shard's Prometheus may take, as in 16GB; 0: not limited. Beyond half of it a shard holds no

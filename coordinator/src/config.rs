@@ -163,6 +163,7 @@ fn limits(args: &Args) -> Limits {
     Limits {
         max_series: args.max_series,
         max_samples: args.load.max_samples,
+        max_head: args.load.max_head_series,
         min_shards: args.min_shards,
         max_shards: args.max_shards,
         scalable: args.backend == BackendKind::Local,

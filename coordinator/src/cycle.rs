@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::Error;
+use crate::churn::Churn;
 use crate::config::Config;
 use crate::detect::{Detector, Patience};
 use crate::events::Events;
@@ -102,6 +103,7 @@ pub(crate) struct Cycle {
     found_in: Option<Arc<Vec<JobGroups>>>,
     explorer: Explorer,
     sizes: HashMap<u64, Size>,
+    churn: Churn,
     /// Whether they have changed since the last snapshot.
     sizes_changed: bool,
     trial_errors: HashMap<u64, String>,
@@ -170,6 +172,7 @@ impl Cycle {
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
+            churn: Churn::default(),
             sizes_changed: false,
             trial_errors: HashMap::new(),
             fleet: Arc::default(),

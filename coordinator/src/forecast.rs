@@ -24,7 +24,7 @@ use crate::found::{self, Found};
 use crate::placement::Tagger;
 use crate::plan::{
     History, Holding, LifeLimits, Limits, Rules, SERIES_PER_SCRAPE, Size, Snapshot, Tag,
-    TargetView, Unassigned,
+    TargetView, Unassigned, ended,
 };
 use sizes::Sizes;
 
@@ -50,6 +50,8 @@ pub struct Request {
     pub max_series: u64,
     /// Most samples a second of a shard; 0: not limited. Without `config_file` intervals are not known.
     pub max_samples: u64,
+    /// Most series of the head of a shard's Prometheus; 0: not limited. Churn is known of a coordinator's snapshot alone.
+    pub max_head: u64,
     /// Most shards of a group; `None`: as many as it takes.
     pub max_shards: Option<u32>,
     pub replicas: u32,
@@ -79,6 +81,8 @@ pub struct Forecast {
     pub load: u64,
     /// Of one replica group, as far as intervals are known.
     pub samples_per_second: f64,
+    /// Series of one replica group that end an hour, as far as that is known.
+    pub churn_per_hour: u64,
     pub jobs: Vec<JobForecast>,
     pub shards: Vec<ShardForecast>,
     /// Targets that alone exceed a shard.
@@ -143,6 +147,9 @@ pub struct KnownTarget {
     /// After metric relabelling; `None`: not counted yet.
     #[serde(default)]
     pub series: Option<u64>,
+    /// Series that end an hour; 0: none, or not known.
+    #[serde(default, rename = "churnPerHour")]
+    pub churn_per_hour: u32,
 }
 
 /// A shard of a snapshot.
@@ -161,6 +168,7 @@ struct Candidate {
     job: Arc<str>,
     url: String,
     series: Option<u64>,
+    churn: u32,
     /// What placement rules make of it.
     tag: Tag,
     interval: Duration,
@@ -297,7 +305,8 @@ async fn count(
             id: found.target.id,
             job: Arc::clone(&found.job),
             url: found.target.url(),
-            series: sizes.of(found),
+            series: sizes.of(found).map(|size| size.series),
+            churn: sizes.of(found).map_or(0, |size| size.churn),
             tag: Tag::default(),
             interval: Duration::ZERO,
         })
@@ -361,7 +370,8 @@ async fn place(
     mut forecast: Forecast,
 ) -> anyhow::Result<Forecast> {
     let limits = limits(request.max_series, request.max_shards)?;
-    let limits = Limits { max_samples: request.max_samples, ..limits };
+    let (max_samples, max_head) = (request.max_samples, request.max_head);
+    let limits = Limits { max_samples, max_head, ..limits };
     let means = means(&candidates);
     let mut targets: Vec<TargetView> = candidates
         .iter()
@@ -370,6 +380,7 @@ async fn place(
             job: Arc::clone(&candidate.job),
             tag: candidate.tag,
             interval_ms: u32::try_from(candidate.interval.as_millis()).unwrap_or(u32::MAX),
+            churn: candidate.churn,
             size: match candidate.series {
                 Some(series) => Size::Counted(series),
                 None => Size::Tentative(means.get(&candidate.job).copied().unwrap_or(SMALL)),
@@ -408,7 +419,7 @@ async fn place(
 fn known(id: u64, name: Option<(String, String)>, load: u64) -> KnownTarget {
     let (job, url) = name.unwrap_or_default();
     let series = Some(load.saturating_sub(SERIES_PER_SCRAPE));
-    KnownTarget { id: format!("{id:016x}"), job, url, series }
+    KnownTarget { id: format!("{id:016x}"), job, url, series, churn_per_hour: 0 }
 }
 
 fn refuse(refused: &Unassigned, name: Option<(String, String)>) -> Refused {
@@ -459,16 +470,23 @@ impl Forecast {
             let by_samples = (samples / limits.max_samples as f64).ceil() as u64;
             self.lower_bound = self.lower_bound.max(by_samples);
         }
+        self.churn_per_hour = targets.iter().map(|target| u64::from(target.churn)).sum();
+        if limits.max_head > 0 {
+            let ended = targets.iter().map(|target| ended(target.churn)).sum::<u64>();
+            let by_heads = self.load.saturating_add(ended).div_ceil(limits.max_head);
+            self.lower_bound = self.lower_bound.max(by_heads);
+        }
     }
 
     fn add_shards(&mut self, after: &Snapshot, limits: &Limits) {
         let shard = |shard: &crate::plan::ShardView| {
-            let interval = |held: &Holding| {
+            let load = |held: &Holding| {
                 let at = after.targets.binary_search_by_key(&held.target, |target| target.id);
-                at.map_or(0, |at| after.targets[at].interval_ms)
+                let view = at.ok().and_then(|at| after.targets.get(at));
+                let (interval, churn) = view.map_or((0, 0), |view| (view.interval_ms, view.churn));
+                limits.load(held.series, interval, churn)
             };
-            let held = shard.holdings.iter();
-            let load: u64 = held.map(|held| limits.load(held.series, interval(held))).sum();
+            let load: u64 = shard.holdings.iter().map(load).sum();
             ShardForecast {
                 id: shard.id.to_string(),
                 targets: shard.holdings.len(),

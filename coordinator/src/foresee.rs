@@ -106,6 +106,7 @@ fn holding(
         state: desired.state,
         series,
         interval_ms: held.map_or(0, |held| held.interval_ms),
+        churn: held.map_or(0, |held| held.churn),
         scrapes,
         good_scrapes: if down { 0 } else { scrapes },
         down,
@@ -124,6 +125,7 @@ mod tests {
             size: Size::Counted(*series),
             tag: crate::plan::Tag::default(),
             interval_ms: 0,
+            churn: 0,
         });
         let limits = Limits { max_series: capacity, ..limits() };
         let shards = (0..shards).map(|ordinal| new_shard(ShardId { group: 0, ordinal }, &limits));
@@ -161,6 +163,7 @@ mod tests {
                 job: Arc::clone(&job),
                 state: State::Active,
                 interval_ms: 0,
+                churn: 0,
                 series: 600,
                 scrapes: 9,
                 good_scrapes: 9,

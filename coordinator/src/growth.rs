@@ -99,6 +99,7 @@ mod tests {
             size: Size::Counted(*series),
             tag: crate::plan::Tag::default(),
             interval_ms: 0,
+            churn: 0,
         };
         (0..).zip(series).map(target).collect()
     }

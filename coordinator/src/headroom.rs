@@ -1,13 +1,15 @@
 //! What a shard may hold, from what its Prometheus holds beyond that. Pure.
 //!
-//! The head of a Prometheus keeps series for two to three hours after their last sample. Where targets come and go, or
-//! change their series, it is larger than the sum of what is scraped. Where the head is limited, that much of the shard
-//! is taken; where memory is, a shard that nears the limit holds no more than its memory has room for at the bytes a
-//! series that it takes now.
+//! The head of a Prometheus keeps series for two to three hours after their last sample. Where targets change their
+//! series, or come and go, it is larger than the sum of what is scraped. What a target's own churn takes is part of what
+//! it weighs where the head is limited ([`crate::plan::Limits::load`]). What the head holds beyond all of that (targets
+//! that are gone, churn that is not known) is taken off the shard. Where memory is limited, a shard that nears the limit
+//! holds no more than its memory has room for at the bytes a series that it takes now.
 //!
 //! What a move took away is in the old shard's head as long, but is no churn, and no reason to move more: it is not
-//! counted. A capacity follows what is seen slowly, in steps, and never below half of what was asked for, so that it
-//! does not make targets move to and fro.
+//! counted. What a move has brought has not left anything there yet. A capacity follows what is seen slowly, in steps,
+//! and never below half of what was asked for, so that it does not make targets move to and fro. It follows at once what
+//! becomes known of targets: else the same series would weigh twice for hours.
 
 use std::collections::VecDeque;
 
@@ -29,6 +31,11 @@ pub(crate) struct Look {
     pub(crate) memory: u64,
     /// Series of what it scrapes.
     pub(crate) active: u64,
+    /// Series of what it owns that have ended and are in its head, as planned with: once it has owned it for as long as
+    /// a head keeps them.
+    pub(crate) ended: u64,
+    /// What it owns weighs; 0: what it takes in the head.
+    pub(crate) weight: u64,
 }
 
 /// How long the head may keep what a move took away, in milliseconds.
@@ -50,51 +57,94 @@ const LEAST: u64 = 50;
 /// What is remembered of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Headroom {
-    /// What moves took away: since when, and how many series.
-    departed: VecDeque<(i64, u64)>,
+    /// What moves took away.
+    departed: VecDeque<Passed>,
+    /// What moves have brought.
+    arrived: VecDeque<Passed>,
     /// As followed, and as told.
     state: Option<State>,
+}
+
+/// Targets that have gone or come: since when, their series, and how many of theirs a head holds that have ended.
+#[derive(Debug, Clone, Copy)]
+struct Passed {
+    at: i64,
+    series: u64,
+    ended: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct State {
     at: i64,
     base: u64,
-    followed: u64,
+    /// What the head holds beyond what is scraped.
+    past: u64,
+    /// What memory has room for; `None`: it is far from its limit.
+    fits: Option<u64>,
     told: u64,
 }
 
 impl Headroom {
-    /// A move took that many series away. `now` is in milliseconds since the epoch.
-    pub(crate) fn depart(&mut self, series: u64, now: i64) {
-        match self.departed.back_mut() {
-            Some((at, sum)) if now - *at < TOGETHER_MS => *sum = sum.saturating_add(series),
-            _ => self.departed.push_back((now, series)),
+    /// A move took that many series away, and leaves those behind that have ended. `now` is in milliseconds since the
+    /// epoch.
+    pub(crate) fn depart(&mut self, series: u64, ended: u64, now: i64) {
+        pass(&mut self.departed, Passed { at: now, series, ended });
+    }
+
+    /// A target came of which as many series will have ended, once the head has kept them for as long as it does.
+    pub(crate) fn arrive(&mut self, ended: u64, now: i64) {
+        if ended > 0 {
+            pass(&mut self.arrived, Passed { at: now, series: 0, ended });
         }
     }
 
     /// Takes a look at a shard that is well; `base` is what it may hold as configured.
     pub(crate) fn see(&mut self, look: Look, caps: Caps, base: u64, now: i64) {
-        while self.departed.front().is_some_and(|(at, _)| now - at > KEPT_MS) {
-            self.departed.pop_front();
+        for passed in [&mut self.departed, &mut self.arrived] {
+            while passed.front().is_some_and(|passed| now.saturating_sub(passed.at) > KEPT_MS) {
+                passed.pop_front();
+            }
         }
-        let departed = self.departed.iter().map(|(_, series)| *series).fold(0, u64::saturating_add);
-        let room = room(look, departed, caps).min(base).max(percent(base, LEAST));
-        let state = match self.state.filter(|state| state.base == base) {
+        let known = self.known(look, now);
+        let most = caps.head_series.max(base).saturating_add(known);
+        let departed = self.departed.iter().map(|passed| passed.series);
+        let departed = departed.fold(look.active, u64::saturating_add);
+        let past = look.head.saturating_sub(departed).min(most);
+        let fits = fits(look, caps);
+        let before = self.state.filter(|state| state.base == base);
+        let state = match before {
             // As after a restart of ours: the shard is as full as it is.
-            None => State { at: now, base, followed: room, told: room },
+            None => State { at: now, base, past, fits, told: 0 },
             Some(state) => {
-                let time = if room < state.followed { DOWN_MS } else { UP_MS };
-                let elapsed = (now - state.at).clamp(0, time);
-                let followed = toward(state.followed, room, elapsed, time);
-                let near = followed.abs_diff(state.told) < percent(base, STEP);
-                // At rest at either end it is exact.
-                let ends = followed == base && room == base;
-                let told = if near && !ends { state.told } else { followed };
-                State { at: now, base, followed, told }
+                let past = follow(state.past, past, now - state.at, (UP_MS, DOWN_MS));
+                let open = base.saturating_add(past.saturating_sub(known));
+                let fits = match (state.fits, fits) {
+                    (None, None) => None,
+                    (before, now_fits) => {
+                        let (from, to) = (before.unwrap_or(open), now_fits.unwrap_or(open));
+                        let followed = follow(from, to, now - state.at, (DOWN_MS, UP_MS));
+                        Some(followed).filter(|fits| now_fits.is_some() || *fits < open)
+                    }
+                };
+                State { at: now, base, past, fits, told: state.told }
             }
         };
-        self.state = Some(state);
+        let capacity = capacity(state, look, known, caps);
+        let near = before.is_some() && capacity.abs_diff(state.told) < percent(base, STEP);
+        // At rest at the upper end it is exact.
+        let told = if near && capacity != base { state.told } else { capacity };
+        self.state = Some(State { told, ..state });
+    }
+
+    /// Series that have ended and of which it is known whose they were.
+    fn known(&self, look: Look, now: i64) -> u64 {
+        let to_come = self.arrived.iter().map(|passed| {
+            let left = KEPT_MS.saturating_sub(now.saturating_sub(passed.at)).clamp(0, KEPT_MS);
+            part(passed.ended, left, KEPT_MS)
+        });
+        let to_come = to_come.fold(0, u64::saturating_add);
+        let left = self.departed.iter().map(|passed| passed.ended).fold(0, u64::saturating_add);
+        look.ended.saturating_sub(to_come).saturating_add(left)
     }
 
     /// What the shard may hold now.
@@ -103,30 +153,61 @@ impl Headroom {
     }
 }
 
-/// How many series it may scrape.
-fn room(look: Look, departed: u64, caps: Caps) -> u64 {
-    let Look { head, memory, active } = look;
-    let garbage = head.saturating_sub(active).saturating_sub(departed);
-    let mut room = u64::MAX;
-    if caps.head_series > 0 {
-        room = caps.head_series.saturating_sub(garbage);
+/// Remembers what has passed.
+fn pass(all: &mut VecDeque<Passed>, passed: Passed) {
+    match all.back_mut() {
+        Some(last) if passed.at.saturating_sub(last.at) < TOGETHER_MS => {
+            last.series = last.series.saturating_add(passed.series);
+            last.ended = last.ended.saturating_add(passed.ended);
+        }
+        _ => all.push_back(passed),
     }
-    // Far from the limit the memory that it takes says little about each series.
-    if caps.memory > 0 && memory > caps.memory / 2 {
-        let fits = u128::from(head) * u128::from(caps.memory) / u128::from(memory);
-        let fits = u64::try_from(fits).unwrap_or(u64::MAX);
-        room = room.min(fits.saturating_sub(garbage));
-    }
-    room
 }
 
-/// From one value toward another: all the way in `time`.
-fn toward(from: u64, to: u64, elapsed: i64, time: i64) -> u64 {
-    let part = |distance: u64| {
-        let part = i128::from(distance) * i128::from(elapsed) / i128::from(time.max(1));
-        u64::try_from(part).unwrap_or(0)
-    };
-    if to >= from { from + part(to - from) } else { from - part(from - to) }
+/// What a shard may hold with what its head holds of the past.
+fn capacity(state: State, look: Look, known: u64, caps: Caps) -> u64 {
+    let State { base, past, fits, .. } = state;
+    let limit = Some(caps.head_series).filter(|limit| *limit > 0);
+    let room = [limit, fits].into_iter().flatten().min().map_or(base, |limit| {
+        let room = limit.saturating_sub(past.saturating_sub(known));
+        // A head may hold more than a shard weighs: it is full when what is there takes all of its room.
+        let taken = look.active.saturating_add(look.ended);
+        match look.weight {
+            0 => room,
+            weight if taken == 0 || weight >= taken => room,
+            weight => {
+                let weight = u128::from(room) * u128::from(weight) / u128::from(taken);
+                u64::try_from(weight).unwrap_or(u64::MAX)
+            }
+        }
+    });
+    room.min(base).max(percent(base, LEAST))
+}
+
+/// How many series memory has room for. Far from the limit the memory that it takes says little about each series.
+fn fits(look: Look, caps: Caps) -> Option<u64> {
+    let Look { head, memory, .. } = look;
+    if caps.memory == 0 || memory <= caps.memory / 2 {
+        return None;
+    }
+    let fits = u128::from(head) * u128::from(caps.memory) / u128::from(memory);
+    Some(u64::try_from(fits).unwrap_or(u64::MAX))
+}
+
+/// From one value toward another: all the way down in the first time, up in the second one.
+fn follow(from: u64, to: u64, elapsed: i64, (down, up): (i64, i64)) -> u64 {
+    let time = if to < from { down } else { up };
+    let elapsed = elapsed.clamp(0, time);
+    if to >= from {
+        from + part(to - from, elapsed, time)
+    } else {
+        from - part(from - to, elapsed, time)
+    }
+}
+
+fn part(of: u64, elapsed: i64, time: i64) -> u64 {
+    let part = i128::from(of) * i128::from(elapsed) / i128::from(time.max(1));
+    u64::try_from(part).unwrap_or(0)
 }
 
 fn percent(of: u64, percent: u64) -> u64 {
@@ -142,14 +223,14 @@ mod tests {
     const CAPS: Caps = Caps { head_series: BASE, memory: 0 };
 
     fn look(head: u64, active: u64) -> Look {
-        Look { head, memory: 0, active }
+        Look { head, active, ..Look::default() }
     }
 
     #[test]
     fn without_limits_a_shard_may_hold_what_it_may() {
         let mut headroom = Headroom::default();
         assert_eq!(headroom.capacity(BASE), BASE);
-        let seen = Look { head: 9_999, memory: 1 << 40, active: 10 };
+        let seen = Look { head: 9_999, memory: 1 << 40, active: 10, ..Look::default() };
         headroom.see(seen, Caps::default(), BASE, 0);
         assert_eq!(headroom.capacity(BASE), BASE);
     }
@@ -173,8 +254,8 @@ mod tests {
     fn what_moves_took_away_is_no_churn_for_as_long_as_the_head_keeps_it() {
         let mut headroom = Headroom::default();
         headroom.see(look(900, 900), CAPS, BASE, 0);
-        headroom.depart(200, MINUTE);
-        headroom.depart(100, 2 * MINUTE);
+        headroom.depart(200, 0, MINUTE);
+        headroom.depart(100, 0, 2 * MINUTE);
         for minute in 3..=180 {
             headroom.see(look(900, 600), CAPS, BASE, minute * MINUTE);
             assert_eq!(headroom.capacity(BASE), BASE, "{minute}");
@@ -230,7 +311,7 @@ mod tests {
             (16_000, 900, 900, 500),
         ] {
             let mut headroom = Headroom::default();
-            headroom.see(Look { head, memory, active }, caps, BASE, 0);
+            headroom.see(Look { head, memory, active, ..Look::default() }, caps, BASE, 0);
             assert_eq!(headroom.capacity(BASE), capacity, "{memory} {head}");
         }
     }
@@ -250,10 +331,80 @@ mod tests {
         let mut headroom = Headroom::default();
         let caps = Caps { head_series: u64::MAX, memory: u64::MAX };
         for (at, number) in [(i64::MIN / 4, u64::MAX), (0, 0), (i64::MAX / 4, u64::MAX)] {
-            headroom.depart(number, at);
-            let look = Look { head: number, memory: number, active: number };
+            headroom.depart(number, number, at);
+            headroom.arrive(number, at);
+            let (head, memory, active) = (number, number, number);
+            let look = Look { head, memory, active, ended: number, weight: number / 2 };
             headroom.see(look, caps, u64::MAX, at);
             assert!(headroom.capacity(u64::MAX) >= u64::MAX / 2 - 1);
+        }
+    }
+
+    /// Of a shard whose targets have that many series, of which 300 have ended by and by.
+    fn churning(head: u64, active: u64) -> Look {
+        Look { ended: 300, weight: active + 300, ..look(head, active) }
+    }
+
+    #[test]
+    fn what_targets_are_known_to_leave_behind_is_theirs_and_takes_nothing_off() {
+        let mut headroom = Headroom::default();
+        // The head is cut now and then, and what is in it goes up and down with that.
+        for minute in 0..600 {
+            let past = u64::try_from(minute % 120).unwrap() * 200 / 120 + 100;
+            headroom.see(churning(500 + past, 500), CAPS, BASE, minute * MINUTE);
+            assert_eq!(headroom.capacity(BASE), BASE, "{minute}");
+        }
+        // What is beyond that is: 150 of targets that are gone.
+        for minute in 600..1_200 {
+            let past = u64::try_from(minute % 120).unwrap() * 200 / 120 + 250;
+            headroom.see(churning(500 + past, 500), CAPS, BASE, minute * MINUTE);
+        }
+        let capacity = headroom.capacity(BASE);
+        assert!((850..=930).contains(&capacity), "{capacity}");
+    }
+
+    #[test]
+    fn what_becomes_known_counts_at_once() {
+        let mut headroom = Headroom::default();
+        headroom.see(look(800, 500), CAPS, BASE, 0);
+        assert_eq!(headroom.capacity(BASE), 700);
+        headroom.see(churning(800, 500), CAPS, BASE, MINUTE);
+        assert_eq!(headroom.capacity(BASE), BASE);
+    }
+
+    #[test]
+    fn a_churning_target_that_moves_changes_nothing_but_what_the_shards_hold() {
+        let mut headroom = Headroom::default();
+        headroom.see(churning(900, 600), CAPS, BASE, 0);
+        headroom.depart(200, 300, MINUTE);
+        for minute in 1..=180 {
+            // Cut after two hours.
+            let head = if minute < 120 { 900 } else { 500 };
+            headroom.see(look(head, 400), CAPS, BASE, minute * MINUTE);
+            assert_eq!(headroom.capacity(BASE), BASE, "{minute}");
+        }
+        // Where it goes, there is half of the room taken by what is gone: that is not taken for its.
+        let mut headroom = Headroom::default();
+        headroom.see(look(600, 400), CAPS, BASE, 0);
+        assert_eq!(headroom.capacity(BASE), 800);
+        headroom.arrive(300, MINUTE);
+        for minute in 1..=180u64 {
+            let look = churning(800 + 300 * minute / 180, 600);
+            headroom.see(look, CAPS, BASE, i64::try_from(minute).unwrap() * MINUTE);
+            let capacity = headroom.capacity(BASE);
+            assert!((770..=830).contains(&capacity), "{minute} {capacity}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_may_hold_more_than_a_shard_is_full_when_what_is_there_fills_it() {
+        let caps = Caps { head_series: 2_000, memory: 0 };
+        // 500 series and 1,500 that have ended weigh 1,000: nothing else fits.
+        let full = Look { head: 2_000, active: 500, ended: 1_500, weight: 1_000, memory: 0 };
+        for (more, capacity) in [(0, 1_000), (400, 800)] {
+            let mut headroom = Headroom::default();
+            headroom.see(Look { head: 2_000 + more, ..full }, caps, BASE, 0);
+            assert_eq!(headroom.capacity(BASE), capacity, "{more}");
         }
     }
 }

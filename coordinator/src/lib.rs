@@ -7,6 +7,7 @@
 
 mod api;
 mod args;
+mod churn;
 mod config;
 mod cycle;
 mod detect;

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     shard_targets: Gauges,
     shard_capacity: Gauges,
     shard_load: Gauges,
+    shard_churn: Gauges,
     oversize: Gauge,
     held_jobs: Gauge,
     phases: Family<Labels, Histogram, fn() -> Histogram>,
@@ -89,6 +90,7 @@ impl Metrics {
                 shard_targets: Family::default(),
                 shard_capacity: Family::default(),
                 shard_load: Family::default(),
+                shard_churn: Family::default(),
                 oversize: Gauge::default(),
                 held_jobs: Gauge::default(),
                 phases: Family::new_with_constructor(durations),
@@ -211,8 +213,13 @@ impl Metrics {
         );
         registry.register(
             name("shard_load"),
-            "What a shard holds as planned with: series, or more where samples a second weigh more",
+            "What a shard holds as planned with: series, or more where samples a second or the head weigh more",
             self.shard_load.clone(),
+        );
+        registry.register(
+            name("shard_churned_series_per_hour"),
+            "Series of the targets that a shard holds that end an hour, and stay in its head for a while",
+            self.shard_churn.clone(),
         );
         registry.register(
             name("oversize_targets"),
@@ -322,6 +329,7 @@ impl Metrics {
         self.shard_targets.clear();
         self.shard_capacity.clear();
         self.shard_load.clear();
+        self.shard_churn.clear();
         set(&self.oversize, shown.oversize);
         set(&self.moving, shown.moving);
         let broken = shown.shards.iter().filter(|shard| shard.has_config_error);
@@ -333,6 +341,8 @@ impl Metrics {
             self.shard_series.get_or_create(&label).set(series);
             let load = i64::try_from(shard.load).unwrap_or(i64::MAX);
             self.shard_load.get_or_create(&label).set(load);
+            let churn = i64::try_from(shard.churn).unwrap_or(i64::MAX);
+            self.shard_churn.get_or_create(&label).set(churn);
             let capacity = i64::try_from(shard.capacity).unwrap_or(i64::MAX);
             self.shard_capacity.get_or_create(&label).set(capacity);
             set(&self.shard_targets.get_or_create(&label), shard.targets);
@@ -374,6 +384,7 @@ pub(crate) struct ShownShard {
     pub(crate) series: u64,
     pub(crate) load: u64,
     pub(crate) capacity: u64,
+    pub(crate) churn: u64,
     pub(crate) targets: usize,
     pub(crate) has_config_error: bool,
 }

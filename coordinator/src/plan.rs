@@ -10,7 +10,8 @@
 //! `scrape_samples_post_metric_relabeling`, `scrape_series_added`). Where samples a second are limited, too, a target
 //! weighs as much as that many series as its samples a second are worth, if these are more ([`Limits::load`]). So each
 //! shard has one capacity, and what fits by it fits by both: no sum of series, and none of samples, exceeds the sum of
-//! the larger of the two.
+//! the larger of the two. Heads that are limited are one more share: of what a target's series, and those of it that
+//! have ended, take there.
 
 mod balance;
 mod bins;
@@ -44,6 +45,9 @@ pub use rules::{Pin, Rule, Rules, Spread, Tag};
 
 /// Series that Prometheus adds to each target.
 pub const SERIES_PER_SCRAPE: u64 = 5;
+
+/// For how many hours the head of a Prometheus keeps what has ended, at most: it is cut each two hours, and keeps one.
+pub const HEAD_HOURS: u64 = 3;
 
 /// A shard: replica group and ordinal within it. Printed as `0-1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +106,8 @@ pub struct TargetView {
     pub tag: Tag,
     /// How often it is scraped, in milliseconds; 0: not known, or of no account.
     pub interval_ms: u32,
+    /// Series that end an hour; 0: none, or not known.
+    pub churn: u32,
 }
 
 /// How many series a target has after metric relabelling.
@@ -153,6 +159,8 @@ pub struct Holding {
     pub series: u64,
     /// Where discovery does not know it; see [`TargetView::interval_ms`].
     pub interval_ms: u32,
+    /// Where discovery does not know it; see [`TargetView::churn`].
+    pub churn: u32,
     /// Since the shard was given the target.
     pub scrapes: u64,
     /// Successful ones in a row, up to now.
@@ -191,6 +199,8 @@ pub struct Limits {
     pub max_series: u64,
     /// Most samples a second of such a shard; others in proportion to their capacity. 0: not limited.
     pub max_samples: u64,
+    /// Most series of the head of such a shard's Prometheus, others' in proportion. 0: not limited.
+    pub max_head: u64,
     pub min_shards: u32,
     pub max_shards: u32,
     /// Whether shards can be added and removed at all.
@@ -216,17 +226,35 @@ pub struct Limits {
 
 impl Limits {
     /// What a target weighs, in series: those that it has, or those whose share of a shard is its share of the samples
-    /// a second, whichever is more.
+    /// a second or of the head, whichever is most.
     #[must_use]
-    pub fn load(&self, series: u64, interval_ms: u32) -> u64 {
-        let all = series.saturating_add(SERIES_PER_SCRAPE);
+    pub fn load(&self, series: u64, interval_ms: u32, churn: u32) -> u64 {
+        let all = self.head_load(series, churn);
         let each = u128::from(interval_ms) * u128::from(self.max_samples);
         if each == 0 {
             return all;
         }
-        let samples = (u128::from(all) * 1_000).saturating_mul(u128::from(self.max_series));
+        let stored = u128::from(series.saturating_add(SERIES_PER_SCRAPE));
+        let samples = (stored * 1_000).saturating_mul(u128::from(self.max_series));
         all.max(u64::try_from(samples.div_ceil(each)).unwrap_or(u64::MAX))
     }
+
+    /// The same but for samples. Where a head may have more than what is scraped, that much of churn weighs nothing.
+    pub(crate) fn head_load(&self, series: u64, churn: u32) -> u64 {
+        let all = series.saturating_add(SERIES_PER_SCRAPE);
+        if self.max_head == 0 || churn == 0 {
+            return all;
+        }
+        let held = u128::from(all.saturating_add(ended(churn)));
+        let share = held * u128::from(self.max_series.min(self.max_head));
+        all.max(u64::try_from(share.div_ceil(u128::from(self.max_head))).unwrap_or(u64::MAX))
+    }
+}
+
+/// Series that have ended and that a head holds, at most, when so many end an hour.
+#[must_use]
+pub fn ended(churn: u32) -> u64 {
+    u64::from(churn) * HEAD_HOURS
 }
 
 impl TargetView {

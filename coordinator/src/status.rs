@@ -53,6 +53,8 @@ pub(crate) struct ShardStatus {
     pub(crate) engine: &'static str,
     /// Series of what it holds.
     pub(crate) series: u64,
+    /// Series of it that end an hour, as planned with.
+    pub(crate) churn: u64,
     /// How often its Prometheus was seen to start anew lately.
     pub(crate) restarts: usize,
     pub(crate) report: Option<Arc<Report>>,

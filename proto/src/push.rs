@@ -14,7 +14,7 @@ pub const PART_BYTES: usize = 1 << 20;
 /// The protocol that a sidecar names in its reports when it takes deltas and parts.
 pub const PROTOCOL: u32 = 1;
 
-/// One target's share of a [`digest`]: all of it but its number of series, which is a hint.
+/// One target's share of a [`digest`]: all of it but its number of series and its churn, which are hints.
 pub fn digest_of<'a>(
     id: u64,
     job: &str,
@@ -124,13 +124,13 @@ const TARGET_OVERHEAD: usize = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordination::Label;
+    use crate::coordination::{Label, TargetReport};
 
     fn target(id: u64, env: &str) -> Target {
         let label = |name: &str, value: &str| Label { name: name.into(), value: value.into() };
         let address = format!("host-{id}.region.example:9100");
         let labels = vec![label("__address__", &address), label("env", env), label("job", "node")];
-        Target { id, job: "node".into(), labels, state: 1, series: 900 }
+        Target { id, job: "node".into(), labels, state: 1, series: 900, churn_per_hour: None }
     }
 
     fn targets(count: u64) -> Vec<Target> {
@@ -177,11 +177,47 @@ mod tests {
         assert_eq!(messages, [AssignRequest { version: 3, ..Default::default() }]);
     }
 
+    /// A report of a target, as it was before churn was known.
+    #[derive(Clone, PartialEq, Message)]
+    struct ReportBefore {
+        #[prost(message, optional, tag = "1")]
+        target: Option<TargetBefore>,
+        #[prost(uint64, tag = "9")]
+        samples_post_relabel: u64,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct TargetBefore {
+        #[prost(uint64, tag = "1")]
+        id: u64,
+        #[prost(uint64, tag = "5")]
+        series: u64,
+    }
+
     #[test]
-    fn a_digest_depends_on_the_set_not_on_its_order_and_not_on_series() {
+    fn versions_that_do_not_know_churn_and_those_that_do_understand_each_other() {
+        let known = Target { id: 7, series: 9, churn_per_hour: Some(60), ..Target::default() };
+        let report = TargetReport {
+            target: Some(known),
+            samples_post_relabel: 9,
+            churn_per_hour: Some(0),
+            ..TargetReport::default()
+        };
+        let target = Some(TargetBefore { id: 7, series: 9 });
+        let before = ReportBefore { target, samples_post_relabel: 9 };
+        assert_eq!(ReportBefore::decode(&*report.encode_to_vec()).unwrap(), before);
+        let read = TargetReport::decode(&*before.encode_to_vec()).unwrap();
+        assert_eq!((read.churn_per_hour, read.target.unwrap().churn_per_hour), (None, None));
+        // That there is none costs two bytes.
+        let unknown = TargetReport { churn_per_hour: None, ..report.clone() };
+        assert_eq!(report.encoded_len(), unknown.encoded_len() + 2);
+    }
+
+    #[test]
+    fn a_digest_depends_on_the_set_not_on_its_order_and_not_on_hints() {
         let mut other = targets(10);
         other.reverse();
-        other[0].series = 1;
+        (other[0].series, other[0].churn_per_hour) = (1, Some(5));
         assert_eq!(digest(&targets(10)), digest(&other));
         other[0].state = 2;
         assert_ne!(digest(&targets(10)), digest(&other));

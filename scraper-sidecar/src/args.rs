@@ -36,4 +36,8 @@ pub struct Args {
     /// How often Prometheus is asked what it scrapes.
     #[arg(long = "poll-interval", default_value = "1s", value_parser = svc::args::duration)]
     pub poll_interval: Duration,
+    /// How often Prometheus is asked how many series of each target have come and gone. What is known of a target's churn
+    /// after six times this is reported.
+    #[arg(long = "churn-interval", default_value = "5m", value_parser = svc::args::duration)]
+    pub churn_interval: Duration,
 }

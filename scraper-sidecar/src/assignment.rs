@@ -37,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) state: TargetState,
     /// As the coordinator counted them.
     pub(crate) series: u64,
+    /// Series that end an hour, as the coordinator knows it; `None`: it does not.
+    pub(crate) churn_per_hour: Option<u32>,
     /// Since when this process has had it without a break, in ms since the epoch. Scrapes before do not count.
     pub(crate) given_ms: i64,
 }
@@ -167,7 +169,7 @@ fn targets_from_wire(
     let mut out = Vec::with_capacity(targets.len());
     for target in targets {
         let state = target.state();
-        let wire::Target { id, job, labels, series, .. } = target;
+        let wire::Target { id, job, labels, series, churn_per_hour, .. } = target;
         if !seen.insert(id) {
             return Err(Error::Malformed(format!("target {id} is given twice")));
         }
@@ -176,7 +178,7 @@ fn targets_from_wire(
             return Err(Error::Malformed(format!("target {id} has no address or no job")));
         }
         let given_ms = held.target(id).map_or(now_ms, |target| target.given_ms);
-        out.push(Target { id, job, labels, state, series, given_ms });
+        out.push(Target { id, job, labels, state, series, churn_per_hour, given_ms });
     }
     out.sort_by_key(|target| target.id);
     Ok(out)
@@ -190,6 +192,7 @@ impl From<&Target> for wire::Target {
             labels: labels_to_coordination(&target.labels),
             state: target.state.into(),
             series: target.series,
+            churn_per_hour: target.churn_per_hour,
         }
     }
 }

@@ -21,6 +21,7 @@ pub struct Config {
     pub source: ConfigSource,
     pub labels: Vec<(String, String)>,
     pub poll_interval: Duration,
+    pub churn_interval: Duration,
 }
 
 /// Where the user's prometheus.yml comes from.
@@ -56,6 +57,7 @@ impl TryFrom<Args> for Config {
             config_base_dir,
             label,
             poll_interval,
+            churn_interval,
         } = args;
         let data_dir = absolute(&data_dir)?;
         let output_file = match config_output_file {
@@ -71,6 +73,9 @@ impl TryFrom<Args> for Config {
         if poll_interval.is_zero() {
             bail!("--poll-interval has to be more than 0");
         }
+        if churn_interval < Duration::from_secs(1) {
+            bail!("--churn-interval has to be 1s or more");
+        }
         Ok(Self {
             http_address,
             grpc_address,
@@ -80,6 +85,7 @@ impl TryFrom<Args> for Config {
             source,
             labels: label.iter().map(|text| parse_label(text)).collect::<anyhow::Result<_>>()?,
             poll_interval,
+            churn_interval,
         })
     }
 }
@@ -156,6 +162,7 @@ mod tests {
         let read = config(&["--config.file=/etc/prometheus.yml", "--label=a=\"b\""]).unwrap();
         assert_eq!(read.source.base_dir(), Path::new("/etc"));
         assert!(config(&["--poll-interval=0"]).is_err());
+        assert!(config(&["--churn-interval=0"]).is_err());
     }
 
     #[test]

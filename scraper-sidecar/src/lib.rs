@@ -14,6 +14,7 @@
 mod api;
 mod args;
 mod assignment;
+mod churn;
 mod config;
 mod error;
 mod files;

@@ -14,6 +14,7 @@ use promconf::shard_file::OWN_PARAM_PREFIX;
 use promconf::target::PARAM_PREFIX;
 
 use crate::assignment::Target;
+use crate::churn::{Added, Churn, Stretch};
 use crate::prometheus::{ActiveTarget, Health, Samples, Size};
 
 /// What is known about one target.
@@ -33,6 +34,7 @@ pub(crate) struct Score {
     pub(crate) size: Size,
     /// The last scrape under the labels, and at the URL, that it has now.
     pub(crate) labelled: Option<Timestamp>,
+    pub(crate) churn: Churn,
 }
 
 impl Score {
@@ -47,25 +49,40 @@ impl Score {
             good_scrapes: 0,
             size: Size::default(),
             labelled: None,
+            churn: Churn::default(),
         }
     }
 }
 
-/// Of all targets, by id, with the start time of the Prometheus process that they are about.
+/// Of all targets, by id, with the start time of the Prometheus process that they are about, and when that has read its
+/// configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Scores {
     pub(crate) by_target: HashMap<u64, Score>,
     process_start: Option<f64>,
+    loaded: Option<f64>,
 }
 
 /// One look at Prometheus.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Look {
     /// Start of the process in seconds since the epoch, where it was told.
     pub(crate) process_start: Option<f64>,
+    /// When it has read its configuration last, in seconds since the epoch, where it was told.
+    pub(crate) loaded: Option<f64>,
     pub(crate) targets: Vec<ActiveTarget>,
     /// `None` when the query failed: sizes stay.
     pub(crate) samples: Option<Samples>,
+    /// What scrapes have added in a stretch of time, by public labels, where that was asked for; none: nothing.
+    pub(crate) added: Option<(Stretch, HashMap<Labels, Added>)>,
+}
+
+/// One of Prometheus' loops, with what is known by its public labels.
+struct Loop {
+    size: Option<Size>,
+    /// `None`: it cannot be told apart from another one.
+    added: Option<Added>,
+    active: ActiveTarget,
 }
 
 impl Scores {
@@ -73,14 +90,18 @@ impl Scores {
     pub(crate) fn after(&self, assigned: &[Target], look: Look) -> Self {
         let process_start = look.process_start.or(self.process_start);
         let restarted = self.process_start.is_some() && self.process_start != process_start;
+        let loaded = look.loaded.or(self.loaded);
+        let anew = restarted || self.loaded.is_some() && self.loaded != loaded;
         let shared = labels_of_several(&look.targets);
         let samples = look.samples.unwrap_or_default();
-        let size_of = |public: &Labels| {
-            (!shared.contains(public)).then(|| samples.get(public).copied()).flatten()
-        };
-        let mut seen: HashMap<u64, Vec<(Option<Size>, ActiveTarget)>> = HashMap::new();
+        let (stretch, added) = look.added.unzip();
+        let added = added.unwrap_or_default();
+        let mut seen: HashMap<u64, Vec<Loop>> = HashMap::new();
         for active in look.targets {
-            seen.entry(active.id).or_default().push((size_of(&active.public), active));
+            let alone = Some(&active.public).filter(|public| !shared.contains(public));
+            let size = alone.and_then(|public| samples.get(public).copied());
+            let added = alone.map(|public| added.get(public).copied().unwrap_or_default());
+            seen.entry(active.id).or_default().push(Loop { size, added, active });
         }
         let by_target = assigned
             .iter()
@@ -90,36 +111,37 @@ impl Scores {
                     score.good_scrapes = 0;
                 }
                 match seen.remove(&target.id).and_then(|all| current(target, all)) {
-                    Some((size, active)) => {
+                    Some(Loop { size, added, active }) => {
                         if is_labelled(target, &active) {
                             score.labelled = active.last_scrape;
                         }
+                        score.churn.see(&active, anew);
                         score.look_at(active, size);
+                        if let Some((stretch, added)) = stretch.zip(added) {
+                            score.churn.take(stretch, added, score.size.post_relabel);
+                        }
                     }
                     None => score.not_there(),
                 }
                 (target.id, score)
             })
             .collect();
-        Self { by_target, process_start }
+        Self { by_target, process_start, loaded }
     }
 
     /// The score of an assigned target; a fresh one when what is known is about an earlier stay.
     pub(crate) fn of(&self, target: &Target) -> Score {
         let known = self.by_target.get(&target.id);
-        known
-            .filter(|score| score.given_ms == target.given_ms)
-            .cloned()
-            .unwrap_or_else(|| Score::new(target.given_ms))
+        known.filter(|score| score.given_ms == target.given_ms).cloned().unwrap_or_else(|| Score {
+            churn: Churn::told(target.churn_per_hour),
+            ..Score::new(target.given_ms)
+        })
     }
 }
 
 /// Of loops with one id the one that counts: under the labels that the target has now, where its labels have changed.
-fn current(
-    target: &Target,
-    all: Vec<(Option<Size>, ActiveTarget)>,
-) -> Option<(Option<Size>, ActiveTarget)> {
-    all.into_iter().max_by_key(|(_, active)| is_labelled(target, active))
+fn current(target: &Target, all: Vec<Loop>) -> Option<Loop> {
+    all.into_iter().max_by_key(|candidate| is_labelled(target, &candidate.active))
 }
 
 /// Whether a loop scrapes a target as it is to be scraped now: under its labels, and at its URL.
@@ -180,6 +202,7 @@ impl Score {
         self.health = Health::Unknown;
         self.last_error.clear();
         self.good_scrapes = 0;
+        self.churn.not_there();
     }
 }
 

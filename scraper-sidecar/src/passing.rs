@@ -97,6 +97,7 @@ mod tests {
             labels: Labels::from_pairs([("env", *env), (SCRAPE_INTERVAL, "1m")]),
             state: TargetState::Active,
             series: 1,
+            churn_per_hour: None,
             given_ms: 0,
         };
         Assignment { targets: targets.iter().map(target).collect(), ..Assignment::default() }

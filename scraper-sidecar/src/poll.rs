@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::churn::Stretch;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::observe::{Look, Scores};
@@ -18,6 +19,13 @@ use crate::prometheus::{CallError, Prometheus, Readiness};
 const PAUSE_FACTOR: u32 = 5;
 /// ...but no longer than that: it may be this process that was stopped meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Scrapes have their time when they begin, and are there when they have ended: a stretch of time is asked for once this
+/// part of another one has passed since its end.
+const SETTLING: i64 = 10;
+
+/// A stretch that is so many times as long as it should be is not asked for any more.
+const LONGEST: i64 = 3;
 
 /// How far Prometheus is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +65,9 @@ pub(crate) fn spawn(
     ctx: &svc::Context,
 ) -> watch::Receiver<Arc<Observed>> {
     let (publish, observed) = watch::channel(Arc::default());
-    let poller = Poller { prometheus, held, metrics, last: Observed::default(), publish };
+    let interval = i64::try_from(config.churn_interval.as_millis()).unwrap_or(i64::MAX);
+    let churn = Churned { interval, until: now_ms(), tried: now_ms() };
+    let poller = Poller { prometheus, held, metrics, last: Observed::default(), churn, publish };
     ctx.tasks.spawn("prometheus poll", poller.run(config.poll_interval, ctx.shutdown.clone()));
     observed
 }
@@ -67,7 +77,33 @@ struct Poller {
     held: watch::Receiver<Arc<Held>>,
     metrics: Metrics,
     last: Observed,
+    churn: Churned,
     publish: watch::Sender<Arc<Observed>>,
+}
+
+/// How far it is known what scrapes have added. In milliseconds, times since the epoch.
+#[derive(Debug)]
+struct Churned {
+    interval: i64,
+    until: i64,
+    tried: i64,
+}
+
+impl Churned {
+    /// What is to be asked for now.
+    fn due(&mut self, now: i64) -> Option<Stretch> {
+        if now.saturating_sub(self.tried) < self.interval {
+            return None;
+        }
+        self.tried = now;
+        let stretch = Stretch { from: self.until, until: now - self.interval / SETTLING };
+        let length = stretch.until.saturating_sub(stretch.from);
+        if length < 1_000 || length > LONGEST.saturating_mul(self.interval) {
+            self.until = stretch.until;
+            return None;
+        }
+        Some(stretch)
+    }
 }
 
 impl Poller {
@@ -123,14 +159,32 @@ impl Poller {
     }
 
     async fn look_at_running(&mut self) -> Result<(), CallError> {
-        let (own, targets, samples, head) = tokio::join!(
+        let stretch = self.churn.due(now_ms());
+        let added = async {
+            match stretch {
+                Some(stretch) => Some(self.prometheus.added(stretch).await),
+                None => None,
+            }
+        };
+        let (own, targets, samples, head, added) = tokio::join!(
             self.prometheus.own_metrics(),
             self.prometheus.targets(),
             self.prometheus.samples(),
             self.prometheus.head_series(),
+            added,
         );
         let (own, targets) = (own?, targets?);
-        let look = Look { process_start: own.start_seconds, targets, samples: self.known(samples) };
+        let added = stretch.zip(added.and_then(|added| self.known(added)));
+        if let Some((Stretch { until, .. }, _)) = added {
+            self.churn.until = until;
+        }
+        let look = Look {
+            process_start: own.start_seconds,
+            loaded: own.loaded_seconds,
+            targets,
+            samples: self.known(samples),
+            added,
+        };
         let assignment = Arc::clone(&self.held.borrow().assignment);
         self.last.scores = Arc::new(self.last.scores.after(&assignment.targets, look));
         if let Some(series) = self.known(head) {
@@ -168,6 +222,10 @@ fn pause(interval: Duration, took: Duration, answered: bool) -> Duration {
     interval.saturating_sub(took).max(spared)
 }
 
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,5 +238,21 @@ mod tests {
         assert_eq!(pause(interval, long, true), LONGEST_PAUSE);
         assert_eq!(pause(60 * interval, long, true), Duration::from_secs(51));
         assert_eq!(pause(interval, long, false), interval);
+    }
+
+    #[test]
+    fn stretches_follow_each_other_and_one_that_failed_is_part_of_the_next() {
+        let mut churn = Churned { interval: 100_000, until: 0, tried: 0 };
+        assert_eq!(churn.due(99_999), None);
+        let first = churn.due(100_000).unwrap();
+        assert_eq!(first, Stretch { from: 0, until: 90_000 });
+        churn.until = first.until;
+        assert_eq!(churn.due(100_001), None);
+        assert_eq!(churn.due(200_000), Some(Stretch { from: 90_000, until: 190_000 }));
+        // That one was not answered.
+        assert_eq!(churn.due(300_000), Some(Stretch { from: 90_000, until: 290_000 }));
+        // Too long ago: it begins anew.
+        assert_eq!(churn.due(900_000), None);
+        assert_eq!(churn.due(1_000_000), Some(Stretch { from: 890_000, until: 990_000 }));
     }
 }

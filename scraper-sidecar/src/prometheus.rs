@@ -3,12 +3,15 @@
 mod answers;
 mod own_metrics;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use model::Labels;
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::churn::{Added, Stretch};
 pub(crate) use answers::{ActiveTarget, Discovered, Health, Samples, Size, WalReplay};
 pub(crate) use own_metrics::OwnMetrics;
 
@@ -126,6 +129,37 @@ impl Prometheus {
         let response = self.get("api/v1/query", &[("query", SCRAPES)], SLOW).await?;
         let vector: answers::Vector = parse(response, LARGE).await?;
         Ok(vector.into_samples())
+    }
+
+    /// What scrapes have added in a stretch of time, by the target's public labels. Targets without any are not in it.
+    pub(crate) async fn added(
+        &self,
+        stretch: Stretch,
+    ) -> Result<HashMap<Labels, Added>, CallError> {
+        let (sum, max) =
+            tokio::try_join!(self.added_by("sum", stretch), self.added_by("max", stretch))?;
+        let mut added: HashMap<Labels, Added> = HashMap::with_capacity(sum.len());
+        for (labels, sum) in sum {
+            added.entry(labels).or_default().sum = sum;
+        }
+        for (labels, max) in max {
+            added.entry(labels).or_default().max = max;
+        }
+        Ok(added)
+    }
+
+    async fn added_by(
+        &self,
+        aggregate: &str,
+        Stretch { from, until }: Stretch,
+    ) -> Result<Vec<(Labels, f64)>, CallError> {
+        // Up to Prometheus 2 a range has both of its ends.
+        let range = until.saturating_sub(from).saturating_sub(1);
+        let query = format!("{aggregate}_over_time(scrape_series_added[{range}ms]) > 0");
+        let time = format!("{}.{:03}", until / 1000, until % 1000);
+        let parameters = [("query", query.as_str()), ("time", time.as_str())];
+        let response = self.get("api/v1/query", &parameters, SLOW).await?;
+        Ok(parse::<answers::Vector>(response, LARGE).await?.into_values())
     }
 
     /// Series in the head. The answer's lists are cut where Prometheus knows how (`limit`, 2.47 and up).

@@ -143,6 +143,7 @@ fn target(
         labels: Labels::from_pairs(labels),
         state: TargetState::Active,
         series: 0,
+        churn_per_hour: None,
         given_ms: now_ms,
     })
 }

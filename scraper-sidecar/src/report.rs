@@ -66,11 +66,17 @@ fn wire_target(target: &Target, without_labels: bool) -> wire::Target {
     if !without_labels {
         return wire::Target::from(target);
     }
-    let (id, state, series) = (target.id, target.state.into(), target.series);
-    wire::Target { id, state, series, ..wire::Target::default() }
+    let Target { id, series, churn_per_hour, .. } = *target;
+    wire::Target {
+        id,
+        state: target.state.into(),
+        series,
+        churn_per_hour,
+        ..wire::Target::default()
+    }
 }
 
-/// While Prometheus is not there, no target counts as healthy or proven, whatever was seen before; sizes stay.
+/// While Prometheus is not there, no target counts as healthy or proven, whatever was seen before; sizes and churn stay.
 fn report_target(score: Score, ready: bool) -> TargetReport {
     let health = match score.health {
         Health::Up if ready => WireHealth::Up,
@@ -87,6 +93,7 @@ fn report_target(score: Score, ready: bool) -> TargetReport {
         good_scrapes: if ready { score.good_scrapes } else { 0 },
         samples_scraped: score.size.scraped,
         samples_post_relabel: score.size.post_relabel,
+        churn_per_hour: score.churn.per_hour(),
     }
 }
 

@@ -69,6 +69,9 @@ struct StoredTarget {
     labels: BTreeMap<String, String>,
     state: StoredState,
     series: u64,
+    /// Absent in files of versions that did not know it; those skip it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    churn_per_hour: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -197,6 +200,7 @@ impl From<&Target> for StoredTarget {
                 TargetState::Joining => StoredState::Joining,
             },
             series: target.series,
+            churn_per_hour: target.churn_per_hour,
         }
     }
 }
@@ -230,6 +234,7 @@ impl StoredTarget {
                 StoredState::Joining => TargetState::Joining,
             },
             series: self.series,
+            churn_per_hour: self.churn_per_hour,
             given_ms,
         }
     }
@@ -246,6 +251,7 @@ mod tests {
             labels: Labels::from_pairs([("__address__", "a:1"), ("env", "ü\n\"")]),
             state,
             series: 7,
+            churn_per_hour: (id == 1).then_some(60),
             given_ms: 42,
         };
         Assignment {
@@ -279,6 +285,7 @@ mod tests {
         let read = decode(content.as_bytes(), 0).unwrap();
         assert_eq!((read.epoch, read.version, read.targets[0].id), (3, 4, 9));
         assert_eq!(read.stop, StopScrape::default());
+        assert_eq!(read.targets[0].churn_per_hour, None);
     }
 
     #[test]

@@ -105,6 +105,8 @@ impl Coordination for Service {
             good_scrapes: held.scrapes,
             samples_scraped: size(target.id),
             samples_post_relabel: size(target.id),
+            // One in ten churns.
+            churn_per_hour: Some(if target.id % 10 == 0 { 600 } else { 0 }),
             ..TargetReport::default()
         });
         Ok(Response::new(ReportResponse {

@@ -158,6 +158,7 @@ impl World {
                     labels: labels_to_coordination(&target.labels),
                     state: TargetState::Active.into(),
                     series: size(target.id),
+                    churn_per_hour: None,
                 });
             }
         }

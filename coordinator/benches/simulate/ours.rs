@@ -39,6 +39,7 @@ pub(crate) fn limits(capacity: u64) -> Limits {
     Limits {
         max_series: capacity,
         max_samples: 0,
+        max_head: 0,
         min_shards: 1,
         max_shards: 1_000,
         scalable: true,
@@ -164,6 +165,7 @@ impl Ours {
             },
             tag: Tag::default(),
             interval_ms: 0,
+            churn: 0,
         });
         let held_jobs: BTreeSet<Arc<str>> =
             silent.iter().flatten().map(|job| Arc::clone(&self.jobs[*job])).collect();
@@ -186,6 +188,7 @@ impl Ours {
                 state: held.state,
                 series: trace.targets.get(*id).map_or(0, |target| target.series),
                 interval_ms: 0,
+                churn: 0,
                 scrapes: held.scrapes,
                 good_scrapes: held.good,
                 down: held.scrapes > 0 && held.good == 0,

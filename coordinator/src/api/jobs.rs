@@ -9,6 +9,7 @@ use axum::response::Response;
 use proto::coordination::target_report::Health;
 use serde::{Deserialize, Serialize};
 
+use super::targets::churn;
 use super::{Api, bad_data, success};
 use crate::cycle::now_ms;
 use crate::found::FoundTarget;
@@ -53,6 +54,9 @@ struct Job {
     uncounted: usize,
     /// That Prometheus stores, its own five per target included.
     samples_per_second: f64,
+    /// Series that end an hour, and how many targets that is known of.
+    churn_per_hour: u64,
+    churn_known: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     growth: Option<Grown>,
 }
@@ -100,6 +104,9 @@ fn sum_up(status: &Status) -> BTreeMap<Arc<str>, Job> {
         job.uncounted += usize::from(view.is_none_or(|view| counted(view).is_none()));
         job.samples_per_second += samples_per_second(found, series);
         let held = reports.get(&found.target.id).map_or(&[][..], Vec::as_slice);
+        let churn = churn(view, held);
+        job.churn_per_hour += churn.map_or(0, u64::from);
+        job.churn_known += usize::from(churn.is_some());
         match health(held) {
             Health::Up => job.up += 1,
             Health::Down => job.down += 1,
@@ -158,7 +165,7 @@ fn health(held: &[(ShardId, Held<'_>)]) -> Health {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TopQuery {
-    /// `series`, `samples` or `growth`.
+    /// `series`, `samples`, `growth` or `churn`.
     by: String,
     job: String,
     limit: String,
@@ -181,6 +188,9 @@ struct TopTarget {
     url: String,
     series: u64,
     samples_per_second: f64,
+    /// Series that end an hour, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    churn_per_hour: Option<u32>,
     /// Where it was counted then and now.
     #[serde(skip_serializing_if = "Option::is_none")]
     growth: Option<i64>,
@@ -193,8 +203,8 @@ pub(super) async fn top(State(api): State<Api>, Query(query): Query<TopQuery>) -
         return bad_data(format!("limit has to be a number from 1 to {MOST_LISTED}"));
     };
     let by = if query.by.is_empty() { "series" } else { query.by.as_str() };
-    if !["series", "samples", "growth"].contains(&by) {
-        return bad_data(format!("by has to be series, samples or growth, not {by:?}"));
+    if !["series", "samples", "growth", "churn"].contains(&by) {
+        return bad_data(format!("by has to be series, samples, growth or churn, not {by:?}"));
     }
     let status = Arc::clone(&api.status.borrow());
     let then = api.growth.of_targets();
@@ -211,9 +221,10 @@ pub(super) async fn top(State(api): State<Api>, Query(query): Query<TopQuery>) -
     all.truncate(limit);
     let reports = status.reports();
     let targets = all.into_iter().map(|(_, found, view)| {
-        let held = reports.get(&found.target.id).into_iter().flatten();
-        let shards = held.map(|(shard, _)| shard.to_string()).collect();
-        TopTarget { shards, ..top_target(found, view, &before) }
+        let held = reports.get(&found.target.id).map_or(&[][..], Vec::as_slice);
+        let shards = held.iter().map(|(shard, _)| shard.to_string()).collect();
+        let churn_per_hour = churn(view, held);
+        TopTarget { shards, churn_per_hour, ..top_target(found, view, &before) }
     });
     success(Top { by: by.to_owned(), growth_seconds, targets: targets.collect() })
 }
@@ -222,6 +233,7 @@ pub(super) async fn top(State(api): State<Api>, Query(query): Query<TopQuery>) -
 fn rank(by: &str, found: &FoundTarget, view: Option<&TargetView>, before: &[(u64, u64)]) -> f64 {
     match by {
         "samples" => samples_per_second(found, series_of(view)),
+        "churn" => view.map_or(0.0, |view| f64::from(view.churn)),
         "growth" => grown(found, view, before).unwrap_or(0) as f64,
         _ => series_of(view).unwrap_or(0) as f64,
     }
@@ -240,6 +252,7 @@ fn top_target(found: &FoundTarget, view: Option<&TargetView>, before: &[(u64, u6
         url: found.target.url(),
         series: series.unwrap_or(0),
         samples_per_second: samples_per_second(found, series),
+        churn_per_hour: None,
         growth: grown(found, view, before),
         shards: Vec::new(),
     }

@@ -60,6 +60,8 @@ struct Inputs {
     groups: u32,
     /// Of all targets, for one replica group, with the series that Prometheus adds to each.
     load: u64,
+    /// Series of all targets that end an hour, as far as that is known.
+    churn_per_hour: u64,
     held_jobs: Vec<String>,
     limits: LimitsShown,
     /// Placement rules, in the order of their file; reasons name them by number or name.
@@ -87,6 +89,8 @@ struct LimitsShown {
     max_series: u64,
     /// A second; 0: not limited.
     max_samples: u64,
+    /// 0: not limited.
+    max_head_series: u64,
     min_shards: u32,
     max_shards: u32,
     scalable: bool,
@@ -127,6 +131,8 @@ struct ShardState {
     load: u64,
     capacity: u64,
     load_percent: u64,
+    /// Series of its targets that end an hour.
+    churn_per_hour: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     empty_seconds: Option<i64>,
     /// Until it may be removed, as far as being empty goes.
@@ -238,7 +244,7 @@ fn inputs(status: &Status) -> Inputs {
     let targets = &status.seen.targets;
     let loads = targets.iter().map(|target| match target.size {
         Size::Counted(series) | Size::Tentative(series) => {
-            status.basis.limits.load(series, target.interval_ms)
+            status.basis.limits.load(series, target.interval_ms, target.churn)
         }
         Size::Unknown => 0,
     });
@@ -248,6 +254,7 @@ fn inputs(status: &Status) -> Inputs {
         counted_targets: counted.count(),
         groups: status.seen.groups,
         load: loads.sum(),
+        churn_per_hour: targets.iter().map(|target| u64::from(target.churn)).sum(),
         held_jobs: status.seen.held_jobs.iter().map(ToString::to_string).collect(),
         limits: limits(&status.basis.limits),
         rules: rules(&status.seen),
@@ -276,6 +283,7 @@ fn limits(limits: &Limits) -> LimitsShown {
     LimitsShown {
         max_series: limits.max_series,
         max_samples: limits.max_samples,
+        max_head_series: limits.max_head,
         min_shards: limits.min_shards,
         max_shards: limits.max_shards,
         scalable: limits.scalable,
@@ -303,6 +311,7 @@ fn shards(status: &Status, now: i64) -> Vec<ShardState> {
             load: shard.load,
             capacity: shard.capacity,
             load_percent: shard.load.saturating_mul(100).checked_div(shard.capacity).unwrap_or(0),
+            churn_per_hour: shard.churn,
             empty_seconds: empty.map(|empty| empty / 1_000),
             removable_in_seconds: removable.map(|empty| (patience - empty).max(0) / 1_000),
         }

@@ -10,16 +10,21 @@ use axum::response::{IntoResponse as _, Response};
 use super::Api;
 use crate::forecast::{KnownShard, KnownTarget, Taken};
 use crate::growth::counted;
+use crate::plan::TargetView;
 
 pub(super) async fn snapshot(State(api): State<Api>) -> Response {
     let status = Arc::clone(&api.status.borrow());
-    let sizes: HashMap<u64, Option<u64>> =
-        status.seen.targets.iter().map(|view| (view.id, counted(view))).collect();
-    let targets = status.found.targets.iter().map(|found| KnownTarget {
-        id: format!("{:016x}", found.target.id),
-        job: found.job.to_string(),
-        url: found.target.url(),
-        series: sizes.get(&found.target.id).copied().flatten(),
+    let views: HashMap<u64, &TargetView> =
+        status.seen.targets.iter().map(|view| (view.id, view)).collect();
+    let targets = status.found.targets.iter().map(|found| {
+        let view = views.get(&found.target.id).copied();
+        KnownTarget {
+            id: format!("{:016x}", found.target.id),
+            job: found.job.to_string(),
+            url: found.target.url(),
+            series: view.and_then(counted),
+            churn_per_hour: view.map_or(0, |view| view.churn),
+        }
     });
     let shards = status.shards.iter().map(|shard| KnownShard {
         id: shard.endpoint.id.to_string(),

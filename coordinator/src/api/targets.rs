@@ -55,6 +55,8 @@ struct ActiveTarget {
     scrape_timeout: String,
     /// After metric relabelling, as last counted; 0: not yet.
     series: u64,
+    /// Series that end an hour, as planned with; `null`: not known (yet).
+    churn_per_hour: Option<u32>,
     /// `active`, `moving`, `unassigned`: the worst over the replica groups.
     state: &'static str,
     shards: Vec<Owner>,
@@ -167,15 +169,26 @@ fn active_target(
         scrape_interval: duration::format(target.scrape_interval()),
         scrape_timeout: duration::format(target.scrape_timeout()),
         series: series(status, target.id),
+        churn_per_hour: churn(view(status, target.id), held),
         state: state(status.seen.groups, held),
         shards: held.iter().map(owner).collect(),
     }
 }
 
-fn series(status: &Status, id: u64) -> u64 {
+fn view(status: &Status, id: u64) -> Option<&TargetView> {
     let targets = &status.seen.targets;
-    let at = targets.binary_search_by_key(&id, |target| target.id);
-    match at.ok().and_then(|at| targets.get(at)) {
+    targets.get(targets.binary_search_by_key(&id, |target| target.id).ok()?)
+}
+
+/// Series that end an hour, where it is planned with any or a shard says that there are none.
+pub(super) fn churn(view: Option<&TargetView>, held: &[(ShardId, Held<'_>)]) -> Option<u32> {
+    let planned = view.map_or(0, |view| view.churn);
+    let is_known = planned > 0 || held.iter().any(|(_, report)| report.churn.get().is_some());
+    is_known.then_some(planned)
+}
+
+fn series(status: &Status, id: u64) -> u64 {
+    match view(status, id) {
         Some(TargetView { size: Size::Counted(series) | Size::Tentative(series), .. }) => *series,
         _ => 0,
     }

@@ -148,6 +148,7 @@ impl Cycle {
                 Some(Size::Unknown) | None => 0,
             };
             let state = to_proto(desired.state);
+            let churn = Some(self.churn.of(id)).filter(|churn| *churn > 0).into();
             match self.found.get(id) {
                 Some(found) => Some(Told {
                     id,
@@ -155,6 +156,7 @@ impl Cycle {
                     labels: found.target.labels.clone(),
                     state,
                     series,
+                    churn,
                 }),
                 None => told::find(&report.targets, id).map(|held| Told { state, ..held.clone() }),
             }
@@ -168,7 +170,7 @@ impl Cycle {
         let mut shards = Vec::with_capacity(seen.shards.len());
         let sums = tally.sums.iter().copied();
         for ((view, endpoint), sum) in seen.shards.iter().zip(&self.fleet.endpoints).zip(sums) {
-            let Sum { series, load } = sum;
+            let Sum { series, load, churn } = sum;
             let known = reports.remove(&view.id);
             let current = known.as_ref().filter(|seen| seen.current).map(|seen| &*seen.report);
             let agent = self.agents.get(view.id).map(|agent| agent.view.borrow().clone());
@@ -180,6 +182,7 @@ impl Cycle {
                 state: self.state_name(view.id, view.condition, plan),
                 engine: engine_word(view.condition, current),
                 series,
+                churn,
                 restarts: self.tracks.get(&view.id).map_or(0, |track| track.detector.restarts()),
                 report: known.map(|seen| seen.report),
                 error: self
@@ -253,6 +256,7 @@ impl Cycle {
                     series: shard.series,
                     load: shard.load,
                     capacity: shard.capacity,
+                    churn: shard.churn,
                     targets: shard.report.as_ref().map_or(0, |report| report.targets.len()),
                     has_config_error: has_config_error(shard.report.as_deref()),
                 })

@@ -232,13 +232,14 @@ impl Cycle {
         doubles
     }
 
-    /// Shards count what they scrape; of several counts of one target the largest is taken.
+    /// Shards count what they scrape, and what ends of it; of several counts of one target the largest is taken.
     fn learn_sizes(&mut self, reports: &Reports) {
         let current = || {
             let current = reports.values().filter(|seen| seen.current);
             current.flat_map(|seen| seen.report.held())
         };
         let mut counted: HashMap<u64, u64> = HashMap::new();
+        let mut churned: HashMap<u64, u32> = HashMap::new();
         let before = Arc::clone(&self.status.borrow());
         let learned: HashMap<ShardId, &Report> = before
             .shards
@@ -260,27 +261,46 @@ impl Cycle {
                         Size::Counted(target.series)
                     });
                 }
+                match (report.churn.get(), target.churn.get()) {
+                    (Some(ended), _) if self.churn.is_news(target.id, ended) => {
+                        churned.insert(target.id, 0);
+                    }
+                    (None, Some(told)) => self.sizes_changed |= self.churn.recall(target.id, told),
+                    _ => {}
+                }
             }
         }
         self.sizes_changed |= !counted.is_empty();
-        if !counted.is_empty() {
+        if !counted.is_empty() || !churned.is_empty() {
             for report in current() {
                 if let Some(largest) = counted.get_mut(&report.target.id) {
                     *largest = report.samples_post_relabel.max(*largest);
                 }
+                if let Some(most) = churned.get_mut(&report.target.id) {
+                    *most = report.churn.get().unwrap_or(0).max(*most);
+                }
             }
         }
         self.sizes.extend(counted.into_iter().map(|(id, series)| (id, Size::Counted(series))));
-        let held: usize = reports.values().map(|seen| seen.report.targets.len()).sum();
-        if self.sizes.len() > 2 * (held + self.found.targets.len()) + 1_000 {
-            let held: HashSet<u64> = reports
-                .values()
-                .flat_map(|seen| &*seen.report.targets)
-                .map(|told| told.id)
-                .collect();
-            let found = Arc::clone(&self.found);
-            self.sizes.retain(|id, _| held.contains(id) || found.get(*id).is_some());
+        for (id, ended) in churned {
+            self.sizes_changed |= self.churn.learn(id, ended);
         }
+        self.forget_sizes(reports);
+    }
+
+    /// Forgets sizes of what is neither found nor held, once they are many.
+    fn forget_sizes(&mut self, reports: &Reports) {
+        let held: usize = reports.values().map(|seen| seen.report.targets.len()).sum();
+        let known = self.sizes.len().max(self.churn.len());
+        if known <= 2 * (held + self.found.targets.len()) + 1_000 {
+            return;
+        }
+        let held: HashSet<u64> =
+            reports.values().flat_map(|seen| &*seen.report.targets).map(|told| told.id).collect();
+        let found = Arc::clone(&self.found);
+        let is_there = |id: u64| held.contains(&id) || found.get(id).is_some();
+        self.sizes.retain(|id, _| is_there(*id));
+        self.churn.retain(is_there);
     }
 
     /// Our epoch has to be above everybody else's: a shard refuses a lower one. A higher one that another coordinator
@@ -313,7 +333,8 @@ impl Cycle {
         let view = |(found, (tag, interval_ms)): (&FoundTarget, (Tag, u32))| {
             let id = found.target.id;
             let size = self.sizes.get(&id).cloned().unwrap_or(Size::Unknown);
-            TargetView { id, job: Arc::clone(&found.job), size, tag, interval_ms }
+            let churn = self.churn.of(id);
+            TargetView { id, job: Arc::clone(&found.job), size, tag, interval_ms, churn }
         };
         self.found.targets.iter().zip(traits).map(view).collect()
     }
@@ -358,14 +379,16 @@ impl Cycle {
             true => self.interval_of_held(told),
             false => 0,
         };
-        let held = seen.report.held().map(|held| holding(held, interval(held.target)));
+        let churn = |told: &Told| self.churn.of(told.id);
+        let held = seen.report.held();
+        let held = held.map(|held| holding(held, interval(held.target), churn(held.target)));
         let mut holdings: Vec<Holding> = held.collect();
         let Some(push) = &seen.under_way else { return holdings };
         let reported = holdings.len();
         for told in &*push.targets {
             match holdings[..reported].binary_search_by_key(&told.id, |held| held.target) {
                 Ok(at) => holdings[at].state = state(told.state),
-                Err(_) => holdings.push(handed(told, interval(told))),
+                Err(_) => holdings.push(handed(told, interval(told), churn(told))),
             }
         }
         holdings.sort_unstable_by_key(|held| held.target);
@@ -387,7 +410,7 @@ fn answered(report: Option<&Report>) -> Look {
     Look::Answered { engine, started: Some(started).filter(|started| *started > 0) }
 }
 
-fn holding(report: Held<'_>, interval_ms: u32) -> Holding {
+fn holding(report: Held<'_>, interval_ms: u32, churn: u32) -> Holding {
     let target = report.target;
     let series =
         if report.samples_post_relabel > 0 { report.samples_post_relabel } else { target.series };
@@ -397,6 +420,7 @@ fn holding(report: Held<'_>, interval_ms: u32) -> Holding {
         state: state(target.state),
         series,
         interval_ms,
+        churn,
         scrapes: report.scrapes,
         good_scrapes: report.good_scrapes,
         down: report.health == Health::Down,
@@ -404,13 +428,14 @@ fn holding(report: Held<'_>, interval_ms: u32) -> Holding {
 }
 
 /// A target on its way to a shard.
-fn handed(told: &Told, interval_ms: u32) -> Holding {
+fn handed(told: &Told, interval_ms: u32, churn: u32) -> Holding {
     Holding {
         target: told.id,
         job: Arc::clone(&told.job),
         state: state(told.state),
         series: told.series,
         interval_ms,
+        churn,
         scrapes: 0,
         good_scrapes: 0,
         down: false,

@@ -16,12 +16,14 @@ pub(super) struct Sum {
     pub(super) series: u64,
     /// See [`Limits::load`].
     pub(super) load: u64,
+    /// Series that end an hour.
+    pub(super) churn: u64,
 }
 
 impl Sum {
-    fn of(series: u64, interval_ms: u32, limits: &Limits) -> Self {
-        let load = limits.load(series, interval_ms);
-        Self { series: series.saturating_add(SERIES_PER_SCRAPE), load }
+    fn of(series: u64, interval_ms: u32, churn: u32, limits: &Limits) -> Self {
+        let load = limits.load(series, interval_ms, churn);
+        Self { series: series.saturating_add(SERIES_PER_SCRAPE), load, churn: churn.into() }
     }
 
     fn of_target(target: &TargetView, limits: &Limits) -> Self {
@@ -29,7 +31,7 @@ impl Sum {
             Size::Counted(series) | Size::Tentative(series) => series,
             Size::Unknown => 0,
         };
-        Self::of(series, target.interval_ms, limits)
+        Self::of(series, target.interval_ms, target.churn, limits)
     }
 }
 
@@ -44,7 +46,8 @@ impl Tally {
         // Shards report in order of target: these are runs already.
         held.sort_by_key(|(target, at, _)| (*target, *at));
         let mut tally = Self { sums: vec![Sum::default(); seen.shards.len()], missing: 0 };
-        let unknown = |holding: &Holding| Sum::of(holding.series, holding.interval_ms, limits);
+        let unknown =
+            |holding: &Holding| Sum::of(holding.series, holding.interval_ms, holding.churn, limits);
         let mut rest = held.as_slice();
         for target in &seen.targets {
             let before = rest.iter().take_while(|(held, ..)| *held < target.id).count();
@@ -67,6 +70,7 @@ impl Tally {
             let (sum, one) = (&mut self.sums[*at], of(holding));
             sum.series = sum.series.saturating_add(one.series);
             sum.load = sum.load.saturating_add(one.load);
+            sum.churn += one.churn;
         }
     }
 }
@@ -90,6 +94,7 @@ mod tests {
             state: State::Active,
             series: 1_000,
             interval_ms: 0,
+            churn: 2,
             scrapes: 1,
             good_scrapes: 1,
             down: false,
@@ -108,7 +113,7 @@ mod tests {
     fn what_is_found_counts_with_its_size_and_what_a_group_lacks_is_missing_there() {
         let target = |id, size| {
             let (job, tag) = (Arc::from("j"), crate::plan::Tag::default());
-            TargetView { id, job, size, tag, interval_ms: 0 }
+            TargetView { id, job, size, tag, interval_ms: 0, churn: 7 }
         };
         let targets = vec![
             target(2, Size::Counted(10)),
@@ -126,6 +131,8 @@ mod tests {
         let series: Vec<u64> = tally.sums.iter().map(|sum| sum.series).collect();
         assert_eq!(series, [1_005 + 15 + 25, 15 + 1_005, 5, 0]);
         assert!(tally.sums.iter().all(|sum| sum.load == sum.series), "samples do not count");
+        let churn: Vec<u64> = tally.sums.iter().map(|sum| sum.churn).collect();
+        assert_eq!(churn, [2 + 7 + 7, 7 + 2, 7, 0]);
         // The first group lacks 4, the second one 2 and 6.
         assert_eq!(tally.missing, 3);
     }

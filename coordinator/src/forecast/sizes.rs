@@ -19,12 +19,20 @@ const MAX_FILE: u64 = 4 << 30;
 /// Known sizes.
 #[derive(Debug, Default)]
 pub(super) struct Sizes {
-    by_id: HashMap<u64, u64>,
-    by_url: HashMap<(String, String), u64>,
+    by_id: HashMap<u64, Known>,
+    by_url: HashMap<(String, String), Known>,
     /// By the labels of a target's series, sorted.
-    by_labels: HashMap<Vec<(String, String)>, u64>,
+    by_labels: HashMap<Vec<(String, String)>, Known>,
     all: Vec<Candidate>,
     shards: Option<usize>,
+}
+
+/// What is known of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) series: u64,
+    /// Series that end an hour.
+    pub(super) churn: u32,
 }
 
 /// The answer of a Prometheus to an instant query.
@@ -76,9 +84,11 @@ impl Sizes {
         let mut sizes = Self { shards: Some(taken.shards.len()), ..Self::default() };
         for target in taken.targets {
             let id = u64::from_str_radix(&target.id, 16).ok();
+            let churn = target.churn_per_hour;
             if let Some(series) = target.series {
-                sizes.by_id.extend(id.map(|id| (id, series)));
-                sizes.by_url.insert((target.job.clone(), target.url.clone()), series);
+                let known = Known { series, churn };
+                sizes.by_id.extend(id.map(|id| (id, known)));
+                sizes.by_url.insert((target.job.clone(), target.url.clone()), known);
             }
             let labels = [("job", target.job.as_str()), ("url", target.url.as_str())];
             sizes.all.push(Candidate {
@@ -86,6 +96,7 @@ impl Sizes {
                 job: Arc::from(target.job.as_str()),
                 url: target.url,
                 series: target.series,
+                churn,
                 tag: Tag::default(),
                 interval: Duration::ZERO,
             });
@@ -113,18 +124,19 @@ impl Sizes {
                 job: Arc::from(label("job")),
                 url: label("instance").to_owned(),
                 series: Some(series),
+                churn: 0,
                 tag: Tag::default(),
                 interval: Duration::ZERO,
             });
-            sizes.by_labels.insert(labels, series);
+            sizes.by_labels.insert(labels, Known { series, churn: 0 });
         }
         Ok(sizes)
     }
 
     /// The size of a target that was found.
-    pub(super) fn of(&self, found: &FoundTarget) -> Option<u64> {
-        if let Some(series) = self.by_id.get(&found.target.id) {
-            return Some(*series);
+    pub(super) fn of(&self, found: &FoundTarget) -> Option<Known> {
+        if let Some(known) = self.by_id.get(&found.target.id) {
+            return Some(*known);
         }
         if !self.by_labels.is_empty() {
             let labels = found.target.public_labels();
@@ -160,17 +172,20 @@ mod tests {
 
     #[test]
     fn both_kinds_of_files_are_told_apart() {
-        let ours = br#"{"groups":1,"maxSeries":9,"targets":[{"id":"00000000000000ff","job":"a","url":"u","series":7},
+        let ours = br#"{"groups":1,"maxSeries":9,"targets":[{"id":"00000000000000ff","job":"a","url":"u","series":7,"churnPerHour":60},
             {"id":"2","job":"a","url":"v"}],"shards":[{"id":"0-0","maxSeries":9,"series":12}]}"#;
         let sizes = Sizes::parse(ours).unwrap();
-        assert_eq!(sizes.by_id, HashMap::from([(255, 7)]));
+        assert_eq!(sizes.by_id, HashMap::from([(255, Known { series: 7, churn: 60 })]));
         assert_eq!((sizes.shards_now(), sizes.all.len()), (Some(1), 2));
         let theirs = br#"{"status":"success","data":{"resultType":"vector","result":[
             {"metric":{"__name__":"scrape_samples_post_metric_relabeling","job":"a","instance":"h:1"},
              "value":[1700000000.1,"42"]}]}}"#;
         let sizes = Sizes::parse(theirs).unwrap();
         let labels = [("instance", "h:1"), ("job", "a")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        assert_eq!(sizes.by_labels, HashMap::from([(labels.to_vec(), 42)]));
+        assert_eq!(
+            sizes.by_labels,
+            HashMap::from([(labels.to_vec(), Known { series: 42, churn: 0 })])
+        );
         let candidates = sizes.candidates();
         assert_eq!((&*candidates[0].job, candidates[0].series), ("a", Some(42)));
     }

@@ -93,6 +93,7 @@ impl Planner<'_> {
                     size,
                     tag: Tag::default(),
                     interval_ms: holding.interval_ms,
+                    churn: holding.churn,
                 };
                 self.kept.push(holding.target);
                 self.settle(&held, same, plan);
@@ -111,7 +112,7 @@ impl Planner<'_> {
             Size::Counted(series) | Size::Tentative(series) => series,
             Size::Unknown => told,
         };
-        let load = self.limits.load(series, target.interval_ms);
+        let load = self.limits.load(series, target.interval_ms, target.churn);
         self.total = (self.total.0 + 1, self.total.1.saturating_add(load));
         self.remember_let_go(holders, plan);
         let alive = |holder: &&Holder<'_>| self.bins[holder.bin].status != Status::Lost;

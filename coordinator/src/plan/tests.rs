@@ -1,6 +1,7 @@
 //! The planner in single situations; `properties` holds what is true in all of them, `world` plays the cluster.
 
 mod balance;
+mod churn;
 mod duplicates;
 mod life;
 mod load;

@@ -10,6 +10,8 @@ use proto::coordination::target_report::Health;
 use proto::coordination::{Engine, ReportResponse, StopScrape, Target, TargetReport, TargetState};
 use proto::push;
 
+use crate::churn::PerHour;
+
 /// A report of a shard; see [`ReportResponse`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
@@ -46,6 +48,7 @@ pub(crate) struct Score {
     pub(crate) scrapes: u64,
     pub(crate) good_scrapes: u64,
     pub(crate) samples_post_relabel: u64,
+    pub(crate) churn: PerHour,
 }
 
 /// A target as a shard is told to hold it; see [`Target`].
@@ -55,8 +58,9 @@ pub(crate) struct Told {
     pub(crate) job: Arc<str>,
     pub(crate) labels: Labels,
     pub(crate) state: TargetState,
-    /// A hint.
+    /// A hint, as the next one.
     pub(crate) series: u64,
+    pub(crate) churn: PerHour,
 }
 
 impl Told {
@@ -68,6 +72,7 @@ impl Told {
             labels: labels_to_coordination(&self.labels),
             state: self.state.into(),
             series: self.series,
+            churn_per_hour: self.churn.get(),
         }
     }
 
@@ -80,7 +85,7 @@ impl Told {
         )
     }
 
-    /// Whether it is the same in all but its number of series.
+    /// Whether it is the same in all but the hints.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
         self.state == other.state && self.job == other.job && self.labels == other.labels
     }
@@ -98,7 +103,8 @@ impl Told {
             Some(known) => (Arc::clone(&known.job), known.labels.clone()),
             None => (Arc::from(target.job.as_str()), labels_from_coordination(&target.labels)),
         };
-        Self { id: target.id, job, labels, state: target.state(), series: target.series }
+        let (series, churn) = (target.series, target.churn_per_hour.into());
+        Self { id: target.id, job, labels, state: target.state(), series, churn }
     }
 }
 
@@ -120,6 +126,7 @@ impl Score {
         scrapes: 0,
         good_scrapes: 0,
         samples_post_relabel: 0,
+        churn: PerHour::UNKNOWN,
     };
 
     fn from_wire(report: &TargetReport) -> Self {
@@ -132,6 +139,7 @@ impl Score {
             scrapes: report.scrapes,
             good_scrapes: report.good_scrapes,
             samples_post_relabel: report.samples_post_relabel,
+            churn: report.churn_per_hour.into(),
         }
     }
 }
@@ -192,13 +200,13 @@ impl Report {
         }
     }
 
-    /// Targets whose size is not what another report of the shard has said, or all if that had other targets.
+    /// Targets whose size or churn is not what another report of the shard has said, or all if that had other targets.
     pub(crate) fn news(&self, other: Option<&Self>) -> impl Iterator<Item = Held<'_>> {
         let other = other.filter(|other| Arc::ptr_eq(&other.targets, &self.targets));
         self.held().enumerate().filter_map(move |(at, held)| {
             let before = other.and_then(|other| other.scores.get(at));
-            let is_same =
-                before.is_some_and(|score| score.samples_post_relabel == held.samples_post_relabel);
+            let counted = |score: &Score| (score.samples_post_relabel, score.churn);
+            let is_same = before.is_some_and(|score| counted(score) == counted(&held));
             (!is_same).then_some(held)
         })
     }
@@ -230,6 +238,7 @@ mod tests {
             labels: Labels::from_pairs([("__address__", "host:1"), ("env", env)]),
             state: TargetState::Joining,
             series: 7,
+            churn: Some(30).into(),
         }
     }
 
@@ -260,6 +269,7 @@ mod tests {
             last_error: "refused".to_owned(),
             scrapes: 9,
             samples_post_relabel: 3,
+            churn_per_hour: Some(0),
             ..TargetReport::default()
         };
         let wire =
@@ -272,7 +282,7 @@ mod tests {
         assert!(Arc::ptr_eq(&held.target.job, &known[1].job));
         assert_eq!((report.epoch, report.version, held.scrapes), (2, 4, 9));
         assert_eq!((held.health, held.last_error.as_deref()), (Health::Down, Some("refused")));
-        assert_eq!(held.samples_post_relabel, 3);
+        assert_eq!((held.samples_post_relabel, held.churn.get()), (3, Some(0)));
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(crate) struct Shard {
     pub(crate) failing: Vec<String>,
     /// Series by address.
     pub(crate) series: HashMap<String, u64>,
+    /// Series that end an hour, by address.
+    pub(crate) churn: HashMap<String, u32>,
     pub(crate) assigned: usize,
     /// Reports that were asked for.
     pub(crate) reports: usize,
@@ -98,6 +100,7 @@ impl FakeSidecar {
             held: BTreeMap::new(),
             failing: Vec::new(),
             series: HashMap::new(),
+            churn: HashMap::new(),
             assigned: 0,
             reports: 0,
             process_start_ms: 0,
@@ -264,7 +267,7 @@ fn take(shard: &mut Shard, request: AssignRequest) -> Outcome {
 
 fn report(shard: &mut Shard) -> ReportResponse {
     let mut targets = Vec::new();
-    let Shard { held, failing, series, .. } = shard;
+    let Shard { held, failing, series, churn, .. } = shard;
     for held in held.values_mut() {
         let address = address_of(&held.target);
         let fails = failing.contains(&address);
@@ -281,6 +284,7 @@ fn report(shard: &mut Shard) -> ReportResponse {
             good_scrapes: held.good,
             samples_scraped: if fails { 0 } else { series },
             samples_post_relabel: if fails { 0 } else { series },
+            churn_per_hour: churn.get(&address).copied(),
         });
     }
     ReportResponse {

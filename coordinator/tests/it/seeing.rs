@@ -147,6 +147,7 @@ pub(crate) fn request(world: &World, max_series: u64) -> Request {
         snapshot: None,
         placement_file: None,
         max_samples: 0,
+        max_head: 0,
         max_series,
         max_shards: None,
         replicas: 1,

@@ -95,6 +95,9 @@ pub struct Target {
     /// Series after metric relabelling, as last counted; kept so that a restarted coordinator knows sizes at once.
     #[prost(uint64, tag = "5")]
     pub series: u64,
+    /// As in TargetReport, as last known to the coordinator; kept like `series`, and where a target goes it goes along.
+    #[prost(uint32, optional, tag = "6")]
+    pub churn_per_hour: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AssignResponse {
@@ -292,6 +295,9 @@ pub struct TargetReport {
     pub samples_scraped: u64,
     #[prost(uint64, tag = "9")]
     pub samples_post_relabel: u64,
+    /// Series that end an hour (others come, or none), as they go on to take room in the head. Absent: not known (yet).
+    #[prost(uint32, optional, tag = "10")]
+    pub churn_per_hour: ::core::option::Option<u32>,
 }
 /// Nested message and enum types in `TargetReport`.
 pub mod target_report {

@@ -12,6 +12,7 @@ fn target(id: u64) -> wire::Target {
         labels: labels_to_coordination(&labels),
         state: TargetState::Active.into(),
         series: 3,
+        churn_per_hour: Some(12),
     }
 }
 

@@ -17,6 +17,7 @@ fn config(folder: &Path) -> Config {
         source: ConfigSource::Pushed { base_dir: folder.to_owned() },
         labels: vec![("prometheus_replica".to_owned(), "0".to_owned())],
         poll_interval: std::time::Duration::from_secs(1),
+        churn_interval: std::time::Duration::from_secs(300),
     }
 }
 
@@ -27,6 +28,7 @@ fn target(id: u64, job: &str) -> Target {
         labels: Labels::from_pairs([("__address__", "a:1"), ("job", job)]),
         state: TargetState::Active,
         series: 0,
+        churn_per_hour: None,
         given_ms: 0,
     }
 }

@@ -13,6 +13,7 @@ fn assigned(id: u64, given_ms: i64) -> Target {
         labels: Labels::empty(),
         state: TargetState::Active,
         series: 0,
+        churn_per_hour: None,
         given_ms,
     }
 }
@@ -34,7 +35,7 @@ fn active(id: u64, health: Health, scraped_ms: Option<i64>) -> ActiveTarget {
 }
 
 fn look(process_start: f64, targets: Vec<ActiveTarget>) -> Look {
-    Look { process_start: Some(process_start), targets, samples: None }
+    Look { process_start: Some(process_start), targets, ..Look::default() }
 }
 
 /// Feeds looks at target 1, which all have this form: process start, health, last scrape. Returns scrapes and good ones.
@@ -129,7 +130,7 @@ fn sizes_are_matched_by_public_labels_unless_two_targets_share_them() {
         active(4, Health::Down, Some(GIVEN)),
     ];
     let samples = (1..=4).map(|id| (public(id), size)).collect();
-    let look = Look { process_start: None, targets, samples: Some(samples) };
+    let look = Look { targets, samples: Some(samples), ..Look::default() };
     let all: Vec<Target> = (1..=4).map(|id| assigned(id, GIVEN)).collect();
     let scores = Scores::default().after(&all, look);
     assert_eq!(scores.by_target[&1].size, size);

@@ -132,6 +132,15 @@ pub(crate) struct Size {
 }
 
 impl Vector {
+    /// Values by labels; what is no number is left out.
+    pub(super) fn into_values(self) -> Vec<(Labels, f64)> {
+        let value = |sample: RawSample| {
+            let value = sample.value.1.parse::<f64>().ok().filter(|value| value.is_finite());
+            Some((Labels::from_pairs(sample.metric), value?))
+        };
+        self.result.into_iter().filter_map(value).collect()
+    }
+
     pub(super) fn into_samples(self) -> Samples {
         let mut sizes: HashMap<Labels, (bool, Size)> = HashMap::new();
         for mut sample in self.result {

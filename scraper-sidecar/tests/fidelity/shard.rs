@@ -35,6 +35,7 @@ pub(crate) fn targets(config: &promconf::Config) -> Vec<Target> {
                     labels,
                     state: TargetState::Active.into(),
                     series: 10,
+                    churn_per_hour: None,
                 };
                 targets.insert(id, pushed);
             }
@@ -95,6 +96,7 @@ impl Shard {
             config_base_dir: Some(base.to_owned()),
             label: vec![format!(r#"prometheus_shard="{number}""#)],
             poll_interval: Duration::from_millis(500),
+            churn_interval: Duration::from_secs(300),
         };
         let ctx = svc::Context::new();
         let running = scraper_sidecar::run(args.try_into().unwrap(), ctx.clone()).await.unwrap();

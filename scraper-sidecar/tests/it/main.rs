@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod assign;
 #[cfg(test)]
+mod churn;
+#[cfg(test)]
 mod recover;
 #[cfg(test)]
 mod reload;

@@ -61,6 +61,7 @@ impl World {
             config_base_dir: None,
             label: vec![r#"prometheus_replica="0""#.to_owned()],
             poll_interval: Duration::from_millis(200),
+            churn_interval: Duration::from_secs(300),
         };
         std::fs::create_dir_all(&args.data_dir).unwrap();
         prepare(folder.path(), &mut args);
@@ -222,5 +223,6 @@ pub(crate) fn target(id: u64, address: &str, labels: &[(&str, &str)]) -> Target 
         labels: labels_to_coordination(&labels),
         state: TargetState::Active.into(),
         series: 3,
+        churn_per_hour: None,
     }
 }

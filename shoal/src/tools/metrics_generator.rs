@@ -2,6 +2,7 @@
 //!
 //! Every value is a function of seed, series and time, so a scrape needs no state and a restarted generator goes on
 //! where it was. The series for `n` are the first `n` of one endless list: growing adds, shrinking removes the last.
+//! Where some are to churn, these are replaced by others each minute.
 
 mod page;
 mod shape;
@@ -41,6 +42,9 @@ pub struct Args {
     /// Number of series, changeable while it runs: `POST /-/series?n=20000`.
     #[arg(long = "series", default_value_t = 10_045, value_parser = clap::value_parser!(u64).range(..=MAX_SERIES))]
     series: u64,
+    /// So many of the series are replaced by others each minute.
+    #[arg(long = "churn", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_SERIES))]
+    churn: u64,
     /// Generators with different seeds serve different values.
     #[arg(long = "seed", default_value_t = 0)]
     seed: u64,
@@ -51,10 +55,10 @@ pub struct Args {
 
 /// Serves until shutdown. Returns once the port is bound.
 pub async fn run(args: Args, ctx: svc::Context) -> anyhow::Result<()> {
-    let Args { listen_address, series, seed, instance_name } = args;
+    let Args { listen_address, series, churn, seed, instance_name } = args;
     let listener = svc::http::bind(listen_address).await?;
     let bound = listener.local_addr().context("read bound address")?;
-    let app = routes(Arc::new(Generator::new(series, seed, &instance_name)));
+    let app = routes(Arc::new(Generator::new(series, churn, seed, &instance_name)));
     let shutdown = ctx.shutdown.clone();
     ctx.tasks.spawn("metrics generator", async move {
         let draining = shutdown.clone();
@@ -76,15 +80,16 @@ pub async fn run(args: Args, ctx: svc::Context) -> anyhow::Result<()> {
 /// What the routes share.
 struct Generator {
     series: AtomicU64,
+    churn: u64,
     shape: Arc<Shape>,
     /// The latest time served, in milliseconds: the clock may be set back, counters may not.
     latest: AtomicI64,
 }
 
 impl Generator {
-    fn new(series: u64, seed: u64, instance_name: &str) -> Self {
+    fn new(series: u64, churn: u64, seed: u64, instance_name: &str) -> Self {
         let shape = Arc::new(Shape::new(seed, instance_name));
-        Self { series: AtomicU64::new(series), shape, latest: AtomicI64::new(i64::MIN) }
+        Self { series: AtomicU64::new(series), churn, shape, latest: AtomicI64::new(i64::MIN) }
     }
 
     /// Now in milliseconds, never less than before.
@@ -110,7 +115,8 @@ async fn metrics(State(generator): State<Arc<Generator>>, headers: HeaderMap) ->
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let format = Format::choose(accept);
     let series = generator.series.load(Ordering::Relaxed);
-    let page = Page::new(Arc::clone(&generator.shape), series, generator.now(), format);
+    let (shape, now) = (Arc::clone(&generator.shape), generator.now());
+    let page = Page::new(shape, series, generator.churn, now, format);
     let parts = futures::stream::iter(page.map(Ok::<_, Infallible>));
     ([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(parts)).into_response()
 }

@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// Most samples a second that a shard of --shard.max-series may scrape; 0: not limited.
     #[arg(long = "shard.max-samples-per-second", requires = "config_file", default_value_t = 0)]
     max_samples: u64,
+    /// Most series that the head of a shard's Prometheus may have, churn of the snapshot's targets included; 0: not
+    /// limited.
+    #[arg(long = "shard.max-head-series", requires = "snapshot", default_value_t = 0)]
+    max_head: u64,
     /// Most shards of a replica group; as many as it takes when not given.
     #[arg(long = "shard.max-shard")]
     max_shards: Option<u32>,
@@ -69,6 +73,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
             placement_file,
             max_series,
             max_samples,
+            max_head,
             max_shards,
             replicas,
             ..
@@ -79,6 +84,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
             placement_file,
             max_series,
             max_samples,
+            max_head,
             max_shards,
             replicas,
             scrape: !args.no_scrape,
@@ -120,6 +126,9 @@ fn write_table(out: &mut String, forecast: &Forecast) -> std::fmt::Result {
         out,
         "targets: {counted} counted, {guessed} guessed, {dropped} dropped by relabelling"
     )?;
+    if forecast.churn_per_hour > 0 {
+        writeln!(out, "churn: {} series an hour", forecast.churn_per_hour)?;
+    }
     if let Some(now) = forecast.shards_now {
         writeln!(out, "shards in the snapshot: {now}")?;
     }
@@ -200,6 +209,7 @@ mod tests {
                 load: 505,
                 load_percent: 50,
             }],
+            churn_per_hour: 70,
             problems: (0..22).map(|n| format!("problem {n}")).collect(),
             ..Forecast::default()
         };
@@ -209,6 +219,7 @@ mod tests {
             "{table}"
         );
         assert!(table.contains("targets: 2 counted, 1 guessed, 0 dropped"), "{table}");
+        assert!(table.contains("\nchurn: 70 series an hour\n"), "{table}");
         let line = |start: &str| table.lines().find(|line| line.starts_with(start)).unwrap();
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(line("pods")), ["pods", "3", "1", "1515", "505"]);

@@ -21,15 +21,15 @@ fn every(world: &mut World, seconds: u32, targets: std::ops::Range<u64>) {
 fn a_target_weighs_the_larger_of_its_shares() {
     let limits = Limits { max_samples: 50, ..limits(CAPACITY) };
     // 100 series each 5 s are 20 samples a second, two fifths of a shard; each 60 s they are a tenth by series.
-    assert_eq!(limits.load(95, 5_000), 400);
-    assert_eq!(limits.load(95, 20_000), 100);
-    assert_eq!(limits.load(95, 60_000), 100);
+    assert_eq!(limits.load(95, 5_000, 0), 400);
+    assert_eq!(limits.load(95, 20_000, 0), 100);
+    assert_eq!(limits.load(95, 60_000, 0), 100);
     // Rounded up, and as before where an interval or the limit is not known.
-    assert_eq!(limits.load(95, 15_001), 134);
-    assert_eq!(limits.load(95, 0), 100);
-    assert_eq!(Limits { max_samples: 0, ..limits.clone() }.load(95, 5_000), 100);
+    assert_eq!(limits.load(95, 15_001, 0), 134);
+    assert_eq!(limits.load(95, 0, 0), 100);
+    assert_eq!(Limits { max_samples: 0, ..limits.clone() }.load(95, 5_000, 0), 100);
     let huge = Limits { max_series: u64::MAX, max_samples: 1, ..limits };
-    assert_eq!(huge.load(u64::MAX, 1), u64::MAX);
+    assert_eq!(huge.load(u64::MAX, 1, 0), u64::MAX);
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(super) fn limits(max_series: u64) -> Limits {
     Limits {
         max_series,
         max_samples: 0,
+        max_head: 0,
         min_shards: 1,
         max_shards: 999,
         scalable: true,
@@ -34,6 +35,7 @@ pub(super) struct World {
     pub(super) rules: Arc<Rules>,
     pub(super) tags: BTreeMap<u64, Tag>,
     pub(super) intervals: BTreeMap<u64, u32>,
+    pub(super) churn: BTreeMap<u64, u32>,
     /// Targets that a shard cannot scrape.
     pub(super) unscrapable: Vec<(u64, ShardId)>,
     pub(super) begun: usize,
@@ -59,6 +61,7 @@ impl World {
             rules: Arc::default(),
             tags: BTreeMap::new(),
             intervals: BTreeMap::new(),
+            churn: BTreeMap::new(),
             unscrapable: Vec::new(),
             begun: 0,
             begun_targets: Vec::new(),
@@ -106,6 +109,7 @@ impl World {
             size: size.clone(),
             tag: tag(id),
             interval_ms: self.intervals.get(id).copied().unwrap_or(0),
+            churn: self.churn.get(id).copied().unwrap_or(0),
         });
         let held = self.tags.iter().filter(|(id, _)| !self.targets.contains_key(id));
         let mut shards = self.shards.clone();
@@ -271,6 +275,7 @@ fn take_over(before: &[Holding], desired: Desired) -> Holding {
         state: desired.state,
         series: 0,
         interval_ms: 0,
+        churn: 0,
         scrapes: 0,
         good_scrapes: 0,
         down: false,

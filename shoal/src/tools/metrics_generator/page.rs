@@ -1,6 +1,7 @@
 //! The page of all series, made part by part.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::shape::{BOUNDS, FAMILIES, HISTOGRAM_LINES, Kind, Shape};
@@ -8,6 +9,9 @@ use super::value::{self, Histogram};
 
 /// About how many bytes a part has.
 const PART: usize = 64 << 10;
+
+/// The metric whose series live for a minute.
+const BRIEF: &str = "metrics_open_sessions";
 
 /// How the page is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +56,50 @@ pub(super) struct Page {
     format: Format,
     family: usize,
     pod: u64,
+    /// Those that live for a moment, by their numbers: what of them is not written yet.
+    brief: Range<u64>,
+    is_brief: bool,
     ended: bool,
 }
 
 impl Page {
-    /// The first `series` of the list as they are at `time` (milliseconds).
-    pub(super) fn new(shape: Arc<Shape>, series: u64, time: i64, format: Format) -> Self {
-        Self { shape, series, time, format, family: 0, pod: 0, ended: false }
+    /// The first `series` of the list as they are at `time` (milliseconds). Of these, so many as `brief` live for a
+    /// minute only, and come last.
+    pub(super) fn new(
+        shape: Arc<Shape>,
+        series: u64,
+        brief: u64,
+        time: i64,
+        format: Format,
+    ) -> Self {
+        let brief = brief.min(series);
+        let minute = u64::try_from(time.div_euclid(60_000)).unwrap_or(0);
+        let first = minute.wrapping_mul(brief) & (u64::MAX >> 1);
+        let (series, brief) = (series - brief, first..first + brief);
+        Self {
+            shape,
+            series,
+            time,
+            format,
+            family: 0,
+            pod: 0,
+            brief,
+            is_brief: false,
+            ended: false,
+        }
+    }
+
+    /// Writes some of those that live for a minute.
+    fn brief(&mut self, out: &mut String, is_first: bool) -> std::fmt::Result {
+        if is_first {
+            let help = "Sessions, each open for a minute at most.";
+            write!(out, "# HELP {BRIEF} {help}\n# TYPE {BRIEF} gauge\n")?;
+        }
+        while out.len() < PART {
+            let Some(session) = self.brief.next() else { break };
+            writeln!(out, "{BRIEF}{{session=\"{session:x}\"}} 1")?;
+        }
+        Ok(())
     }
 
     /// Writes what one pod has of a family. Writing to a string cannot fail.
@@ -118,7 +159,12 @@ impl Iterator for Page {
             head.and_then(|()| self.pod(&mut out, lines)).ok()?;
             self.pod += 1;
         }
-        if self.family == FAMILIES.len() && !std::mem::replace(&mut self.ended, true) {
+        if self.family == FAMILIES.len() && !self.brief.is_empty() && out.len() < PART {
+            let is_first = !std::mem::replace(&mut self.is_brief, true);
+            self.brief(&mut out, is_first).ok()?;
+        }
+        let is_written = self.family == FAMILIES.len() && self.brief.is_empty();
+        if is_written && !std::mem::replace(&mut self.ended, true) {
             out += if self.format == Format::OpenMetrics { "# EOF\n" } else { "" };
         }
         (!out.is_empty()).then_some(out)

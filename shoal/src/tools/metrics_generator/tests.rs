@@ -14,7 +14,11 @@ use super::*;
 const NOW: i64 = 1_780_272_000_000;
 
 fn page(series: u64, time: i64, format: Format) -> String {
-    Page::new(Arc::new(Shape::new(7, "test")), series, time, format).collect()
+    churning(series, 0, time, format)
+}
+
+fn churning(series: u64, churn: u64, time: i64, format: Format) -> String {
+    Page::new(Arc::new(Shape::new(7, "test")), series, churn, time, format).collect()
 }
 
 /// The samples of a page by series; fails on what Prometheus would not take and on a series that is there twice.
@@ -116,7 +120,7 @@ fn counters_and_histograms_grow_at_rates_of_their_own() {
 #[test]
 fn instances_and_seeds_differ() {
     let page = |seed, name| {
-        Page::new(Arc::new(Shape::new(seed, name)), 300, NOW, Format::Text).collect::<String>()
+        Page::new(Arc::new(Shape::new(seed, name)), 300, 0, NOW, Format::Text).collect::<String>()
     };
     assert_eq!(page(1, "a"), page(1, "a"));
     assert_ne!(page(1, "a"), page(1, "b"));
@@ -174,7 +178,7 @@ async fn ask(app: &Router, request: Request<Body>) -> (u16, Option<String>, Vec<
 }
 
 fn app() -> Router {
-    routes(Arc::new(Generator::new(100, 0, "")))
+    routes(Arc::new(Generator::new(100, 0, 0, "")))
 }
 
 async fn post(app: &Router, query: &str) -> (u16, String) {
@@ -233,7 +237,21 @@ async fn a_page_is_zipped_only_where_asked() {
 
 #[test]
 fn the_clock_never_goes_back() {
-    let generator = Generator::new(0, 0, "");
+    let generator = Generator::new(0, 0, 0, "");
     generator.latest.store(i64::MAX - 1, Ordering::Relaxed);
     assert_eq!(generator.now(), i64::MAX - 1);
+}
+
+#[test]
+fn series_that_churn_are_others_each_minute_and_among_those_asked_for() {
+    for format in [Format::Text, Format::OpenMetrics] {
+        for (series, churn) in [(100, 7), (5, 9), (30_000, 4_000), (0, 3)] {
+            let all = |time| samples(&churning(series, churn, time, format), format);
+            let (now, within, after) = (all(NOW), all(NOW + 59_999), all(NOW + 60_000));
+            assert_eq!(now.len() as u64, series);
+            assert!(now.keys().eq(within.keys()));
+            let new = after.keys().filter(|name| !now.contains_key(*name)).count() as u64;
+            assert_eq!((after.len() as u64, new), (series, churn.min(series)));
+        }
+    }
 }
