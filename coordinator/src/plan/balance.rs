@@ -16,7 +16,7 @@ const BEGIN_AT: u64 = 105;
 const GOAL: u64 = 105;
 /// ...and none is filled further than this by it.
 const BRIM: u64 = 103;
-/// What a shard gives away leaves it no less than this: it would only be another one that is too empty.
+/// What a shard gives away leaves it no less than this if that goes: it would only be one more that is too empty.
 const LEFT: u64 = 70;
 /// Shards that make room for a large target fill others up to this.
 const AROUND: u64 = 105;
@@ -93,9 +93,11 @@ impl Planner<'_> {
         level(held, capacity) * EVEN / 100
     }
 
-    /// How far moves for other ends than balance may fill shards, in percent.
+    /// How far moves for other ends than balance may fill shards, in percent. Where these are less than half full the
+    /// other ends come first.
     pub(super) fn evenly(&self) -> u64 {
-        if !self.is_fine_grained() {
+        let (held, capacity) = self.evenness(0);
+        if !self.is_fine_grained() || held < capacity / 2 {
             return self.limits.relieve_to;
         }
         (self.even_level() / 10_000).min(self.limits.relieve_to)
@@ -155,9 +157,11 @@ impl Planner<'_> {
             let brim = share(mean(taker), BRIM).min(share(taker.capacity, self.limits.relieve_to));
             let deficit = brim.saturating_sub(taker.used());
             let most = committed.saturating_sub(share(fair, LEFT));
-            let deficit = deficit.min(most.max(excess));
-            let Some((load_of_it, target)) = self.pick_for(&mut candidates, excess, deficit, to)
-            else {
+            let gently = deficit.min(most.max(excess));
+            let picked = self
+                .pick_for(&mut candidates, excess, gently, to)
+                .or_else(|| self.pick_for(&mut candidates, excess, deficit, to));
+            let Some((load_of_it, target)) = picked else {
                 // What is pinned does not count: others go on.
                 if committed > share(fair, BEGIN_AT)
                     && (self.book.is_empty() || !candidates.is_empty())
