@@ -2,8 +2,9 @@
 //!
 //! Nodes come and go, deployments are rolled and scaled with the hour, targets grow, shards crash and are restarted in
 //! turn, the coordinator restarts (once with a discovery that is slow to answer), discovery of a job fails, pushes are
-//! lost or overtaken, shards cannot reach what they are to take over. The same seed gives the same days. Then one shard is added to a cluster at
-//! rest. What each column counts is in ADR 5. `-- --seeds 5 --days 3 --seed 7`: more of it.
+//! lost or overtaken, shards cannot reach what they are to take over. The same seed gives the same days. Then one shard
+//! is added to a cluster at rest. What each column counts is in ADR 5. `-- --seeds 5 --days 3 --seed 7`: more of it;
+//! `--alone`: without the peers; `--explain`: what the planner decided, and when something was not as promised.
 #![allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 #![allow(
     clippy::cast_possible_truncation,
@@ -30,7 +31,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
-use excursions::Watch;
+use excursions::{EVEN, Watch};
 use fleet::{Fleet, Marks};
 use hashed::{Hashed, Rule};
 use kvass::Kvass;
@@ -78,7 +79,9 @@ impl Options {
                 "--seeds" => options.seeds = value.parse()?,
                 "--days" => options.days = value.parse()?,
                 _ => {
-                    anyhow::bail!("what is {arg}? There are --seed, --seeds, --days and --explain")
+                    anyhow::bail!(
+                        "what is {arg}? There are --seed, --seeds, --days, --alone and --explain"
+                    )
                 }
             }
         }
@@ -107,7 +110,7 @@ fn main() -> anyhow::Result<()> {
     }
     println!("{} seeds from {}, {} days each", options.seeds, options.seed, options.days);
     println!(
-        "{:<16} {:>7} {:>8} {:>10} {:>7} {:>9} {:>6} {:>6} {:>6} {:>6} {:>9} {:>7} {:>7} {:>9} {:>9}",
+        "{:<16} {:>7} {:>8} {:>10} {:>7} {:>9} {:>6} {:>6} {:>6} {:>7} {:>6} {:>9} {:>7} {:>7} {:>9} {:>9}",
         "rule",
         "missed",
         "by crash",
@@ -117,6 +120,7 @@ fn main() -> anyhow::Result<()> {
         "p99",
         "worst",
         "of all",
+        "longest",
         "over h",
         "shards",
         "bound",
@@ -167,7 +171,7 @@ fn live(
     let mut kvass = [CAPACITY, CAPACITY * FILL / 100].map(|most| Kvass::new(most, enough));
     let mut hashed = [Rule::Hashmod, Rule::Ring, Rule::LeastTargets]
         .map(|rule| Hashed::new(rule, CAPACITY, FILL, enough));
-    let mut watches: Vec<Watch> = (0..3).map(|_| Watch::default()).collect();
+    let mut watches: Vec<Watch> = (0..3).map(|_| Watch::new(seed)).collect();
     while !trace.is_over() {
         trace.advance();
         ours.step(&trace);
@@ -201,16 +205,8 @@ fn live(
             peers.for_each(|fleet| fleet.measure(&trace, CAPACITY, FILL, None));
         }
     }
-    for (group, watch) in watches.iter().enumerate() {
-        for excursion in &watch.excursions {
-            println!(
-                "seed {seed} group {group} {:.3} h {} min {:.3} {}",
-                excursion.from as f64 / 3600.0,
-                excursion.minutes,
-                excursion.worst,
-                excursion.cause
-            );
-        }
+    for (watch, fleet) in watches.into_iter().zip(&mut ours.fleets) {
+        fleet.marks.excursions = watch.excursions;
     }
     for (cause, count) in &ours.causes {
         *causes.entry(cause).or_default() += count;
@@ -231,7 +227,7 @@ fn live(
 fn explain(fleet: &Fleet, trace: &Trace, group: u32, idle: Option<usize>) {
     let last = fleet.marks.imbalance.last().copied().unwrap_or(1.0);
     let used = fleet.marks.last_beyond;
-    if last <= 1.07 && used <= 1 {
+    if last <= EVEN && used <= 1 {
         return;
     }
     let shards = fleet.loads(trace).into_iter().zip(&fleet.shards).enumerate();
@@ -249,12 +245,13 @@ fn show(name: &str, marks: &Marks) {
     let (_, _, worst_of_all) = imbalance(&marks.imbalance_of_all);
     let measured = marks.imbalance.len().max(1) as f64;
     println!(
-        "{name:<16} {:>7} {:>8} {:>10.1} {:>7} {mean:>9.3} {p99:>6.3} {worst:>6.3} {worst_of_all:>6.3} {:>6.1} {:>9.2} {:>7.2} {:>7} {:>9} {:>7.2} %",
+        "{name:<16} {:>7} {:>8} {:>10.1} {:>7} {mean:>9.3} {p99:>6.3} {worst:>6.3} {worst_of_all:>6.3} {:>7} {:>6.1} {:>9.2} {:>7.2} {:>7} {:>9} {:>7.2} %",
         marks.missed,
         marks.missed_by_crash,
         marks.duplicate as f64 / marks.scrapes.max(1) as f64
             * (trace::DAY / trace::INTERVAL) as f64,
         marks.moved,
+        marks.longest,
         marks.overload as f64 / 60.0,
         marks.shard_steps as f64 / measured,
         marks.bound_steps as f64 / measured,

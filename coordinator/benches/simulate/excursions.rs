@@ -13,6 +13,7 @@ pub(crate) const EVEN: f64 = 1.10;
 /// Minutes in a row beyond it.
 #[derive(Debug, Clone)]
 pub(crate) struct Excursion {
+    pub(crate) seed: u64,
     /// In seconds.
     pub(crate) from: i64,
     pub(crate) minutes: i64,
@@ -28,10 +29,15 @@ pub(crate) struct Watch {
     mean: f64,
     holds: Vec<BTreeMap<u64, u64>>,
     open: bool,
+    seed: u64,
     pub(crate) excursions: Vec<Excursion>,
 }
 
 impl Watch {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// Takes note of a minute. `why` says of a target how it came to where it is.
     pub(crate) fn look(
         &mut self,
@@ -52,6 +58,7 @@ impl Watch {
             if !self.open {
                 let cause = self.cause(fullest, load(&fullest), &holds, &counted, why);
                 self.excursions.push(Excursion {
+                    seed: self.seed,
                     from: trace.now,
                     minutes: 0,
                     worst: ratio,
@@ -86,8 +93,9 @@ impl Watch {
                 self.counted.difference(counted).count(),
             );
             return match (more, fewer) {
-                (0, 0) => "the others hold less".to_owned(),
-                _ => format!("+{more} -{fewer} shards count"),
+                (0, 0) => "others hold less".to_owned(),
+                (_, 0) => "others come to count".to_owned(),
+                _ => "others do not count any more".to_owned(),
             };
         }
         let mut came: BTreeMap<&str, u64> = BTreeMap::new();
@@ -98,7 +106,7 @@ impl Watch {
             }
         }
         let most = came.into_iter().max_by_key(|(_, load)| *load);
-        most.map_or_else(String::new, |(why, _)| why.to_owned())
+        most.map_or_else(String::new, |(why, _)| format!("came to the fullest: {why}"))
     }
 }
 
@@ -106,4 +114,29 @@ fn owned(shard: &super::fleet::Shard, trace: &Trace) -> BTreeMap<u64, u64> {
     let held = shard.held.iter().filter(|(_, held)| held.state != State::Leaving);
     let load = |id: u64| trace.targets.get(id).map_or(0, |t| t.series + SERIES_PER_SCRAPE);
     held.map(|(id, _)| (*id, load(*id))).collect()
+}
+
+/// How often, for how long and for what the groups were beyond.
+pub(crate) fn tell(excursions: &[Excursion], looks: usize) {
+    let minutes: i64 = excursions.iter().map(|excursion| excursion.minutes).sum();
+    println!(
+        "  beyond 1.10 {} times, for {minutes} of {looks} minutes of all groups",
+        excursions.len()
+    );
+    let mut causes: BTreeMap<&str, i64> = BTreeMap::new();
+    for excursion in excursions {
+        *causes.entry(&excursion.cause).or_default() += excursion.minutes;
+    }
+    let mut causes: Vec<_> = causes.into_iter().collect();
+    causes.sort_by_key(|(cause, minutes)| (std::cmp::Reverse(*minutes), *cause));
+    for (cause, minutes) in causes {
+        println!("    {minutes:>4} min  {cause}");
+    }
+    if let Some(longest) = excursions.iter().max_by_key(|excursion| excursion.minutes) {
+        let Excursion { seed, from, minutes, worst, cause } = longest;
+        let hour = *from as f64 / 3_600.0;
+        println!(
+            "  the longest: {minutes} min from hour {hour:.2} of seed {seed}, up to {worst:.3}: {cause}"
+        );
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::plan::{Desired, SERIES_PER_SCRAPE, State};
 
+use super::excursions::{EVEN, Excursion};
 use super::trace::{INTERVAL, STEP, Trace, mix};
 
 /// How long a new shard takes to come up.
@@ -161,6 +162,11 @@ pub(crate) struct Marks {
     /// Max/mean each minute: of the shards that are neither being filled nor emptied, and of all that are up.
     pub(crate) imbalance: Vec<f64>,
     pub(crate) imbalance_of_all: Vec<f64>,
+    /// How many minutes in a row max/mean has been beyond what is promised: now, and at most.
+    beyond_for: u64,
+    pub(crate) longest: u64,
+    /// When that was and why, of our own groups.
+    pub(crate) excursions: Vec<Excursion>,
     pub(crate) overload: u64,
     pub(crate) shard_steps: u64,
     pub(crate) bound_steps: u64,
@@ -185,6 +191,8 @@ impl Marks {
         self.first_waits.1 += other.first_waits.1;
         self.imbalance.extend(other.imbalance);
         self.imbalance_of_all.extend(other.imbalance_of_all);
+        self.longest = self.longest.max(other.longest);
+        self.excursions.extend(other.excursions);
         self.overload += other.overload;
         self.shard_steps += other.shard_steps;
         self.bound_steps += other.bound_steps;
@@ -320,7 +328,11 @@ impl Fleet {
             .map(|(at, (load, shard))| (Some(at) == idle || shard.is_young(trace.now), *load))
             .collect();
         self.marks.imbalance_of_all.extend(max_of_mean(serving.iter().map(|(_, load)| *load)));
-        self.marks.imbalance.extend(settled_imbalance(&serving));
+        let imbalance = settled_imbalance(&serving);
+        self.marks.imbalance.extend(imbalance);
+        let is_beyond = imbalance.is_some_and(|imbalance| imbalance > EVEN);
+        self.marks.beyond_for = if is_beyond { self.marks.beyond_for + 1 } else { 0 };
+        self.marks.longest = self.marks.longest.max(self.marks.beyond_for);
         let up = loads.iter().zip(&self.shards).filter(|(_, shard)| shard.is_up(trace.now));
         self.marks.overload += up.filter(|(load, _)| **load > capacity).count() as u64;
         let bound = trace.load().div_ceil(capacity * fill / 100);

@@ -1,5 +1,6 @@
 //! What was promised, and whether a run kept it.
 
+use super::excursions::{self, EVEN, Excursion};
 use super::fleet::Marks;
 use super::{duplicate, imbalance};
 
@@ -46,11 +47,12 @@ pub(crate) fn judge(lives: &[(String, Marks)], added: &[(&str, OneMore)]) -> Vec
     let worst_ever = worst(&|marks| imbalance(&marks.imbalance_of_all).2);
     let uneven = worst(&|marks| beyond(&marks.imbalance_of_all)) * 100.0;
     println!("  with shards that are being filled or emptied {worst_ever:.3}, {uneven:.2} %");
+    let excursions: Vec<Excursion> =
+        ours.iter().flat_map(|marks| marks.excursions.iter().cloned()).collect();
+    excursions::tell(&excursions, ours.iter().map(|marks| marks.imbalance.len()).sum());
     broken
 }
 
-/// Max/mean that is promised.
-const EVEN: f64 = 1.10;
 /// The share of targets that may move when one shard is added.
 const FEW: f64 = 0.005;
 
