@@ -30,8 +30,15 @@ pub(super) struct Read<'a> {
     observer: Option<(&'a Clock, usize, usize)>,
 }
 
+/// What a source gives.
+struct Answer {
+    set: Box<dyn SeriesSet>,
+    ahead: Option<Ahead>,
+    early: bool,
+}
+
 impl Evaluator<'_> {
-    /// Asks the storage, unless it was asked already.
+    /// Series of a selector whose turn has come.
     pub(super) fn read<'a>(
         &'a self,
         select: &Select,
@@ -41,33 +48,26 @@ impl Evaluator<'_> {
             let id = clock.profile.find(select)?;
             Some((clock, id, clock.switch(id)))
         });
-        let (set, ahead, early, keeping) = match self.claim_twin(select) {
-            Turn::Kept(kept) => (kept.into_set(), None, false, None),
-            turn => {
-                let (set, ahead, early) = self.series_of(select, request)?;
-                let keeping = match turn {
-                    Turn::ReadAndKeep(other) => Some((other, Keeping::new(self))),
-                    _ => None,
-                };
-                (set, ahead, early, keeping)
+        let (answer, keeping) = match self.claim_twin(select) {
+            Turn::Kept(kept) => (Answer { set: kept.into_set(), ahead: None, early: false }, None),
+            Turn::ReadAndKeep(other) => {
+                (self.answer(select, request)?, Some((other, Keeping::new(self))))
             }
+            Turn::Read => (self.answer(select, request)?, None),
         };
+        let Answer { set, ahead, early } = answer;
         Ok(Read { evaluator: self, request, set, ahead, early, keeping, count: 0, observer })
     }
 
-    /// The source's answer, help with decoding it, and whether the source was asked early.
-    fn series_of(
-        &self,
-        select: &Select,
-        request: &SelectRequest,
-    ) -> Result<(Box<dyn SeriesSet>, Option<Ahead>, bool), QueryError> {
+    /// Asks the source, unless it was asked already.
+    fn answer(&self, select: &Select, request: &SelectRequest) -> Result<Answer, QueryError> {
         if let Some(Begun { mut set, ahead, .. }) = self.claim(select, request) {
             set.want();
-            return Ok((set, ahead, true));
+            return Ok(Answer { set, ahead, early: true });
         }
         let set = self.storage.select(request)?;
         let ahead = self.ahead(&*set);
-        Ok((set, ahead, false))
+        Ok(Answer { set, ahead, early: false })
     }
 
     /// Help with decoding, where there is any.
