@@ -108,6 +108,9 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
+    if options.alone {
+        lives.retain(|(name, _)| name.starts_with("shoal"));
+    }
     println!("{} seeds from {}, {} days each", options.seeds, options.seed, options.days);
     println!(
         "{:<16} {:>7} {:>8} {:>10} {:>7} {:>9} {:>6} {:>6} {:>6} {:>7} {:>6} {:>9} {:>7} {:>7} {:>9} {:>9}",
@@ -138,9 +141,6 @@ fn main() -> anyhow::Result<()> {
         println!("{name:<16} {:>7.2} % {imbalance:>7.3}", moved * 100.0);
     }
     println!("\nwhy targets moved, all three groups: {causes:?}");
-    if options.alone {
-        lives.retain(|(name, _)| name.starts_with("shoal"));
-    }
     let broken = verdict::judge(&lives, &added);
     anyhow::ensure!(broken.is_empty(), "promises that were not kept: {}", broken.join("; "));
     Ok(())
