@@ -290,6 +290,8 @@ pub struct History {
     pub uneven_since: BTreeMap<u32, i64>,
     /// Since when a target without owner has been waiting for room that is being made, by group and target.
     pub waiting_since: BTreeMap<(u32, u64), i64>,
+    /// Targets that a shard was to let go of, by shard and target, and whose they are: as long as both have them.
+    pub let_go: BTreeMap<(ShardId, u64), ShardId>,
     /// How many shards a group was given or relieved of, and when that began, in milliseconds since the epoch.
     pub scaled: BTreeMap<u32, (u32, i64)>,
     /// What is left of the moves that may begin, in thousandths, and when it was last topped up.

@@ -158,10 +158,13 @@ async fn cost(query: &Query, servers: &[Server; 3], effort: Effort) -> [f64; 3] 
             all[at].push(measured(query, server, calls[at] as u32).await);
         }
     }
-    all.map(|mut measurements| {
-        measurements.sort_by(f64::total_cmp);
-        measurements[effort.rounds / 2]
-    })
+    all.map(median)
+}
+
+/// Of an odd number of measurements.
+fn median(mut measurements: Vec<f64>) -> f64 {
+    measurements.sort_by(f64::total_cmp);
+    measurements[measurements.len() / 2]
 }
 
 async fn measured(query: &Query, server: &Server, calls: u32) -> f64 {
@@ -194,10 +197,7 @@ async fn concurrent(server: &Server, blocks: &Path, effort: Effort) {
             ratios.push(single / started.elapsed().as_secs_f64());
         }
     }
-    let [shared, apart] = [shared, apart].map(|mut ratios| {
-        ratios.sort_by(f64::total_cmp);
-        ratios[effort.rounds]
-    });
+    let [shared, apart] = [shared, apart].map(median);
     println!(
         "two concurrent queries against one: {shared:.2}x the throughput (must 1.8 on two idle cores)  {}",
         verdict(shared >= 1.8)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use model::Labels;
 use model::histogram::CounterResetHint;
 use promql::storage::{
-    HistogramSample, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
+    Hints, HistogramSample, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
     StorageErrorKind, Taken, Undecoded,
 };
 use serde::Deserialize;
@@ -193,6 +193,14 @@ impl Storage for BlocksStorage {
         let merge = Merge::new(&blocks, &request.matchers, range.0, range.1).map_err(failed)?;
         let newest_at = request.hints.newest_at;
         Ok(Box::new(Selected { merge, range, newest_at, progress: self.progress.clone() }))
+    }
+
+    fn select_ahead(&self, request: &SelectRequest) -> Option<Box<dyn SeriesSet>> {
+        self.select(request).ok()
+    }
+
+    fn same_samples(&self, one: &Hints, other: &Hints) -> bool {
+        one.newest_at == other.newest_at
     }
 }
 

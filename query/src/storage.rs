@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::Labels;
 use parking_lot::Mutex;
 use promql::storage::{
-    Aggregate, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
+    Aggregate, Hints, Samples, SelectRequest, SeriesData, SeriesSet, Storage, StorageError,
     StorageErrorKind, Taken, Undecoded,
 };
 use proto::thanos;
@@ -19,6 +19,7 @@ mod decode;
 
 use crate::active::{Listed, Progress};
 use crate::dedup::{self, Function};
+use crate::fanout::budget::Turn;
 use crate::fanout::wire::{self, Frame};
 use crate::fanout::{
     Budget, Fanout, FanoutError, Merged, RawChunk, RawSeries, Resolution, Scope, SeriesQuery,
@@ -90,6 +91,36 @@ impl Reading for QueryStorage {
 
 impl Storage for QueryStorage {
     fn select(&self, request: &SelectRequest) -> Result<Box<dyn SeriesSet>, StorageError> {
+        Ok(Box::new(self.received(request, self.scope.clone(), None)?))
+    }
+
+    fn select_ahead(&self, request: &SelectRequest) -> Option<Box<dyn SeriesSet>> {
+        let (budget, turn) = self.scope.budget.for_later();
+        let scope = Scope { budget, ..self.scope.clone() };
+        Some(Box::new(self.received(request, scope, Some(turn)).ok()?))
+    }
+
+    fn same_samples(&self, one: &Hints, other: &Hints) -> bool {
+        let raw = self.wanted.max_resolution == 0;
+        is_counter(one) == is_counter(other)
+            && (one.step, one.range) == (other.step, other.range)
+            && (raw || one.aggregate == other.aggregate)
+    }
+}
+
+/// Whether every drop of a value is meant to be a counter reset.
+fn is_counter(hints: &Hints) -> bool {
+    COUNTER_FUNCTIONS.contains(&hints.function.as_str())
+}
+
+impl QueryStorage {
+    /// Asks the endpoints. `turn`: when the series are wanted, if not now.
+    fn received(
+        &self,
+        request: &SelectRequest,
+        scope: Scope,
+        turn: Option<Arc<Turn>>,
+    ) -> Result<Received, StorageError> {
         let query = SeriesQuery {
             matchers: request.matchers.clone(),
             min_time: request.start,
@@ -101,9 +132,9 @@ impl Storage for QueryStorage {
             resolution: resolution(self.wanted.max_resolution, request.hints.aggregate),
         };
         let _inside = self.runtime.enter();
-        let merged = self.fanout.series(&query, &self.scope).map_err(|e| storage_error(&e))?;
+        let merged = self.fanout.series(&query, &scope).map_err(|e| storage_error(&e))?;
         let (sender, batches) = mpsc::channel(QUEUE);
-        let feed = feed(merged, sender, self.scope.budget.clone(), self.warnings.clone());
+        let feed = feed(merged, sender, scope.budget.clone(), self.warnings.clone());
         let canceled = self.canceled.clone();
         self.runtime.spawn(async move { canceled.until(feed).await });
         let decoder = Decoder {
@@ -114,20 +145,19 @@ impl Storage for QueryStorage {
             } else {
                 Function::Chain
             },
-            counter: COUNTER_FUNCTIONS.contains(&request.hints.function.as_str()),
+            counter: is_counter(&request.hints),
             aggregate: request.hints.aggregate,
             warnings: self.warnings.clone(),
         };
-        let progress = self.progress.clone();
-        let decoder = Arc::new(decoder);
-        Ok(Box::new(Received {
+        Ok(Received {
             batches,
             batch: Vec::new().into_iter(),
-            decoder,
-            progress,
-            budget: self.scope.budget.clone(),
+            decoder: Arc::new(decoder),
+            progress: self.progress.clone(),
+            budget: scope.budget,
+            turn,
             ended: false,
-        }))
+        })
     }
 }
 
@@ -151,7 +181,7 @@ fn resolution(max_window: i64, aggregate: Aggregate) -> Resolution {
 
 /// The projection is kept back: an endpoint that leaves out labels would give other series than one that does not, and
 /// replicas that cannot be told apart any more.
-fn wire_hints(hints: &promql::storage::Hints) -> thanos::QueryHints {
+fn wire_hints(hints: &Hints) -> thanos::QueryHints {
     thanos::QueryHints {
         step_millis: hints.step,
         func: Some(thanos::Func { name: hints.function.clone() }),
@@ -213,6 +243,8 @@ struct Received {
     decoder: Arc<Decoder>,
     progress: Arc<Progress>,
     budget: Budget,
+    /// When the series are wanted, if they are read later.
+    turn: Option<Arc<Turn>>,
     ended: bool,
 }
 
@@ -231,6 +263,12 @@ impl SeriesSet for Received {
 
     fn warnings(&mut self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn want(&mut self) {
+        if let Some(turn) = &self.turn {
+            turn.come();
+        }
     }
 
     fn can_take(&self) -> bool {

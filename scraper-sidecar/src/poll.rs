@@ -15,8 +15,10 @@ use crate::observe::{Look, Scores};
 use crate::owner::Held;
 use crate::prometheus::{CallError, Prometheus, Readiness};
 
-/// A poll of a large shard takes its time; the pause after it is at least this many times longer.
+/// A poll of a large shard takes its time; the pause after it is at least this many times longer...
 const PAUSE_FACTOR: u32 = 5;
+/// ...but no longer than that: it may be this process that was stopped meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Scrapes have their time when they begin, and are there when they have ended: a stretch of time is asked for once this
 /// part of another one has passed since its end.
@@ -90,7 +92,8 @@ struct Churned {
 impl Churned {
     /// What is to be asked for now.
     fn due(&mut self, now: i64) -> Option<Stretch> {
-        if now.saturating_sub(self.tried) < self.interval {
+        // The clock may be set back.
+        if (0..self.interval).contains(&now.saturating_sub(self.tried)) {
             return None;
         }
         self.tried = now;
@@ -108,19 +111,17 @@ impl Poller {
     async fn run(mut self, interval: Duration, shutdown: svc::Shutdown) -> anyhow::Result<()> {
         loop {
             let started = Instant::now();
-            if shutdown.until(self.poll()).await.is_none() {
-                return Ok(());
-            }
+            let Some(answered) = shutdown.until(self.poll()).await else { return Ok(()) };
             let took = started.elapsed();
             self.metrics.poll_duration.set(took.as_secs_f64());
-            let pause = interval.saturating_sub(took).max(took * PAUSE_FACTOR);
-            if !shutdown.sleep(pause).await {
+            if !shutdown.sleep(pause(interval, took, answered)).await {
                 return Ok(());
             }
         }
     }
 
-    async fn poll(&mut self) {
+    /// Whether Prometheus has answered.
+    async fn poll(&mut self) -> bool {
         let before = self.last.engine.state;
         let outcome = self.look().await;
         if let Err(error) = &outcome {
@@ -139,6 +140,7 @@ impl Poller {
         }
         self.metrics.prometheus_up.set(i64::from(state == EngineState::Ready));
         self.publish.send_replace(Arc::new(self.last.clone()));
+        outcome.is_ok()
     }
 
     async fn look(&mut self) -> Result<(), CallError> {
@@ -216,9 +218,28 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
+/// How long to wait after a poll. One without an answer has cost Prometheus nothing: whether it is back is asked soon.
+fn pause(interval: Duration, took: Duration, answered: bool) -> Duration {
+    if !answered {
+        return interval;
+    }
+    let spared = took.saturating_mul(PAUSE_FACTOR).min(LONGEST_PAUSE.max(interval));
+    interval.saturating_sub(took).max(spared)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_shard_is_spared_and_one_that_did_not_answer_is_asked_again_soon() {
+        let [interval, short, long] = [1_000, 100, 9_000].map(Duration::from_millis);
+        assert_eq!(pause(interval, short, true), Duration::from_millis(900));
+        assert_eq!(pause(interval, 10 * short, true), Duration::from_secs(5));
+        assert_eq!(pause(interval, long, true), LONGEST_PAUSE);
+        assert_eq!(pause(60 * interval, long, true), Duration::from_secs(51));
+        assert_eq!(pause(interval, long, false), interval);
+    }
 
     #[test]
     fn stretches_follow_each_other_and_one_that_failed_is_part_of_the_next() {
@@ -234,5 +255,7 @@ mod tests {
         // Too long ago: it begins anew.
         assert_eq!(churn.due(900_000), None);
         assert_eq!(churn.due(1_000_000), Some(Stretch { from: 890_000, until: 990_000 }));
+        assert_eq!((churn.due(200_000), churn.until), (None, 190_000));
+        assert_eq!(churn.due(300_000), Some(Stretch { from: 190_000, until: 290_000 }));
     }
 }

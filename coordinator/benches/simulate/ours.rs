@@ -175,7 +175,8 @@ impl Ours {
             };
             let capacity = self.limits.max_series;
             let holdings = shard.held.iter().map(holding).collect();
-            ShardView { id, capacity, condition, known: true, holdings, life: ShardLife::default() }
+            let life = ShardLife { silent: !shard.is_up(trace.now), ..ShardLife::default() };
+            ShardView { id, capacity, condition, known: true, holdings, life }
         });
         Snapshot {
             targets: targets.collect(),

@@ -35,8 +35,9 @@ impl Cycle {
         self.explorer.want(&self.config, scraped.collect());
     }
 
-    /// Hands every shard that answered in this turn what it is to hold, where that differs from what it holds, and
-    /// waits a moment for the answers. Others get theirs when they answer again.
+    /// Hands every shard that answered in this turn, and has answered for what it was handed before, what it is to hold,
+    /// where that differs from what it holds, and waits a moment for the answers. Others get theirs when they answer
+    /// again.
     pub(super) async fn apply(&mut self, plan: &Plan, reports: &Reports) {
         // The turn may have taken long (the process may have been stopped): what counts is who leads now.
         let Some(epoch) = self.term.filter(|epoch| self.leadership.term() == Some(*epoch)) else {
@@ -45,7 +46,7 @@ impl Cycle {
         self.want(plan);
         let mut outdated = Vec::new();
         for (shard, desired) in &plan.shards {
-            let Some(seen) = reports.get(shard).filter(|seen| seen.current) else { continue };
+            let Some(seen) = reports.get(shard).filter(|seen| seen.is_certain()) else { continue };
             if !self.is_applied(*shard, &seen.report, desired) {
                 outdated.push((shard, seen, desired));
             }

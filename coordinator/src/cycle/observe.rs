@@ -18,6 +18,7 @@ use crate::found::names::Memory;
 use crate::found::{Found, FoundTarget};
 use crate::headroom::Headroom;
 use crate::plan::{Holding, ShardId, ShardLife, ShardView, Size, Snapshot, State, Tag, TargetView};
+use crate::shard::push::Push;
 use crate::shard::told::{Held, Report, Told};
 
 /// The size of a target that did not answer, where its job has no other.
@@ -29,6 +30,15 @@ pub(super) struct Seen {
     pub(super) report: Arc<Report>,
     /// Whether it came in since the last turn.
     pub(super) current: bool,
+    /// What the shard was handed and has not answered for yet.
+    pub(super) under_way: Option<Arc<Push>>,
+}
+
+impl Seen {
+    /// Whether it is known what the shard holds now, and it can be told something.
+    pub(super) fn is_certain(&self) -> bool {
+        self.current && self.under_way.is_none()
+    }
 }
 
 pub(super) type Reports = BTreeMap<ShardId, Seen>;
@@ -190,7 +200,8 @@ impl Cycle {
             track.known |= current;
             track.deaf_since = view.push_error.as_ref().and(track.deaf_since.or(Some(now)));
             if let Some(report) = report {
-                reports.insert(*id, Seen { report, current });
+                let under_way = agent.under_way();
+                reports.insert(*id, Seen { report, current, under_way });
             }
         }
         self.learn_sizes(&reports);
@@ -334,7 +345,7 @@ impl Cycle {
         let shards = self.fleet.endpoints.iter().filter_map(|endpoint| {
             let track = self.tracks.get(&endpoint.id)?;
             let report = reports.get(&endpoint.id);
-            let holdings = report.map(|seen| self.holdings(&seen.report));
+            let holdings = report.map(|seen| self.holdings(seen));
             Some(ShardView {
                 id: endpoint.id,
                 capacity: track.headroom.capacity(self.max_series_of(endpoint)),
@@ -345,6 +356,7 @@ impl Cycle {
                     shipped: self.shippers.shipped(endpoint.id),
                     quarantined: track.detector.is_quarantined(),
                     deaf_since: track.deaf_since,
+                    silent: !report.is_some_and(Seen::is_certain),
                 },
             })
         });
@@ -359,15 +371,28 @@ impl Cycle {
         }
     }
 
-    fn holdings(&self, report: &Report) -> Vec<Holding> {
+    /// What a shard holds, and what it was handed: it holds one or the other, and what it is about to take is given to
+    /// nobody else.
+    fn holdings(&self, seen: &Seen) -> Vec<Holding> {
         let timed = self.limits.max_samples > 0;
         let interval = |told: &Told| match timed && self.found.get(told.id).is_none() {
             true => self.interval_of_held(told),
             false => 0,
         };
-        let held = report.held();
-        held.map(|held| holding(held, interval(held.target), self.churn.of(held.target.id)))
-            .collect()
+        let churn = |told: &Told| self.churn.of(told.id);
+        let held = seen.report.held();
+        let held = held.map(|held| holding(held, interval(held.target), churn(held.target)));
+        let mut holdings: Vec<Holding> = held.collect();
+        let Some(push) = &seen.under_way else { return holdings };
+        let reported = holdings.len();
+        for told in &*push.targets {
+            match holdings[..reported].binary_search_by_key(&told.id, |held| held.target) {
+                Ok(at) => holdings[at].state = state(told.state),
+                Err(_) => holdings.push(handed(told, interval(told), churn(told))),
+            }
+        }
+        holdings.sort_unstable_by_key(|held| held.target);
+        holdings
     }
 }
 
@@ -392,16 +417,35 @@ fn holding(report: Held<'_>, interval_ms: u32, churn: u32) -> Holding {
     Holding {
         target: target.id,
         job: Arc::clone(&target.job),
-        state: match target.state {
-            TargetState::Leaving => State::Leaving,
-            TargetState::Joining => State::Joining,
-            TargetState::Active | TargetState::Unspecified => State::Active,
-        },
+        state: state(target.state),
         series,
         interval_ms,
         churn,
         scrapes: report.scrapes,
         good_scrapes: report.good_scrapes,
         down: report.health == Health::Down,
+    }
+}
+
+/// A target on its way to a shard.
+fn handed(told: &Told, interval_ms: u32, churn: u32) -> Holding {
+    Holding {
+        target: told.id,
+        job: Arc::clone(&told.job),
+        state: state(told.state),
+        series: told.series,
+        interval_ms,
+        churn,
+        scrapes: 0,
+        good_scrapes: 0,
+        down: false,
+    }
+}
+
+fn state(told: TargetState) -> State {
+    match told {
+        TargetState::Leaving => State::Leaving,
+        TargetState::Joining => State::Joining,
+        TargetState::Active | TargetState::Unspecified => State::Active,
     }
 }

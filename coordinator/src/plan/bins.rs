@@ -10,6 +10,8 @@ pub(super) struct Bin {
     pub(super) capacity: u64,
     pub(super) status: Status,
     pub(super) known: bool,
+    /// Whether what it holds was said in this turn, and it can be told something.
+    pub(super) heard: bool,
     pub(super) draining: bool,
     /// Drained, and empty since: filled last.
     pub(super) drained: bool,
@@ -64,8 +66,9 @@ pub(super) enum Status {
 impl Bin {
     pub(super) fn existing(shard: &ShardView, doubts: Doubts, limits: &Limits, now: i64) -> Self {
         let status = status(shard, doubts, limits, now);
-        let (known, quarantined) = (shard.known, doubts.quarantined);
-        Self { known, status, quarantined, ..Self::wanted(shard.id, shard.capacity) }
+        let (known, heard) = (shard.known, !shard.life.silent);
+        let quarantined = doubts.quarantined;
+        Self { known, heard, status, quarantined, ..Self::wanted(shard.id, shard.capacity) }
     }
 
     pub(super) fn wanted(id: ShardId, capacity: u64) -> Self {
@@ -74,6 +77,7 @@ impl Bin {
             capacity,
             status: Status::Wanted,
             known: true,
+            heard: false,
             draining: false,
             drained: false,
             owner: 0,

@@ -26,6 +26,9 @@ pub struct ShardLife {
     pub quarantined: bool,
     /// Since when it has not taken what it was to hold, in milliseconds since the epoch.
     pub deaf_since: Option<i64>,
+    /// Whether it has said nothing in this turn, or has not answered yet what it was handed: what is known of what it
+    /// holds may be no longer so, and it can be told nothing.
+    pub silent: bool,
 }
 
 /// Whether a shard's data is in the bucket.

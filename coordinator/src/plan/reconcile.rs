@@ -5,7 +5,7 @@ use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::group::Planner;
 use super::lifecycle::CutOff;
 use super::{
-    Condition, Cooldown, Holding, Limits, Move, Plan, SERIES_PER_SCRAPE, Size, State, Tag,
+    Condition, Cooldown, Holding, Limits, Move, Plan, SERIES_PER_SCRAPE, ShardId, Size, State, Tag,
     TargetView,
 };
 
@@ -98,13 +98,15 @@ impl Planner<'_> {
         };
         let load = self.limits.load(series, target.interval_ms, target.churn);
         self.total = (self.total.0 + 1, self.total.1.saturating_add(load));
+        self.remember_let_go(holders, plan);
         let alive = |holder: &&Holder<'_>| self.bins[holder.bin].status != Status::Lost;
         let owner = holders.iter().filter(alive).filter(|h| !is_joining(h)).min_by_key(|holder| {
             let bin = &self.bins[holder.bin];
             let active = holder.holding.state == State::Active;
+            let given_up = self.is_given_up(holder, holders);
             // A shard that was away and returns has what it had: all is as full again as it was before.
             let longest = std::cmp::Reverse(holder.holding.scrapes);
-            (bin.status, !active, !self.has_proved(holder), longest, bin.id)
+            (bin.status, given_up, !active, !self.has_proved(holder), longest, bin.id)
         });
         let joiner = holders.iter().filter(alive).filter(|h| is_joining(h)).min_by_key(|holder| {
             let bin = &self.bins[holder.bin];
@@ -128,14 +130,40 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a shard scrapes a target well.
+    /// Whether a shard scrapes a target well, as it has said in this turn.
     fn has_proved(&self, holder: &Holder<'_>) -> bool {
-        self.bins[holder.bin].status == Status::Ready
-            && holder.holding.good_scrapes >= self.limits.good_scrapes
+        let bin = &self.bins[holder.bin];
+        let good_scrapes = holder.holding.good_scrapes;
+        bin.status == Status::Ready && bin.heard && good_scrapes >= self.limits.good_scrapes
+    }
+
+    /// What was decided about who lets go of a target stays in mind until that is done.
+    fn remember_let_go(&self, holders: &[Holder<'_>], plan: &mut Plan) {
+        if self.history.let_go.is_empty() {
+            return;
+        }
+        for holder in holders {
+            let key = (self.bins[holder.bin].id, holder.target);
+            if let Some(keeper) = self.history.let_go.get(&key)
+                && holders.iter().any(|other| self.bins[other.bin].id == *keeper)
+            {
+                plan.history.let_go.insert(key, *keeper);
+            }
+        }
+    }
+
+    /// Whether a shard was to let go of a target already, and whose it is then scrapes it well.
+    fn is_given_up(&self, holder: &Holder<'_>, holders: &[Holder<'_>]) -> bool {
+        let key = (self.bins[holder.bin].id, holder.target);
+        self.history.let_go.get(&key).is_some_and(|keeper| {
+            let mut others = holders.iter();
+            others.any(|other| self.bins[other.bin].id == *keeper && self.has_proved(other))
+        })
     }
 
     /// An owner without a next owner: it stays the owner, unless its move has begun and not arrived yet. A second
-    /// owner (a shard that was away and returned) lets go once the first one scrapes well.
+    /// owner (a shard that was away and returned) lets go once the first one scrapes well. Which of the two that is shows
+    /// when both have told of themselves in the same turn: before that, neither lets go.
     fn keep(&mut self, owner: Holder<'_>, holders: &[Holder<'_>], load: u64, plan: &mut Plan) {
         let target = owner.target;
         let key = (self.group, target);
@@ -158,16 +186,25 @@ impl Planner<'_> {
             if self.bins[other.bin].status == Status::Lost {
                 continue;
             }
-            if proved {
+            if proved && self.bins[other.bin].heard {
                 let (from, to) = (self.bins[other.bin].id, self.bins[owner.bin].id);
-                let group = self.group;
-                let phase = MovePhase::Deduplicated;
-                plan.moves.push(MoveReport { group, target, from, to, load, phase });
+                if self.let_go(target, from, to, plan) {
+                    let group = self.group;
+                    let phase = MovePhase::Deduplicated;
+                    plan.moves.push(MoveReport { group, target, from, to, load, phase });
+                }
             } else {
                 plan.busy = true;
                 self.bins[other.bin].put(target, State::Leaving, load);
             }
         }
+    }
+
+    /// Has a shard let go of a target that is another one's. Whether that was not decided before.
+    fn let_go(&self, target: u64, from: ShardId, to: ShardId, plan: &mut Plan) -> bool {
+        let key = (from, target);
+        plan.history.let_go.insert(key, to);
+        self.history.let_go.get(&key) != Some(&to)
     }
 
     /// A move under way: finished, rolled back, or it goes on.
@@ -181,13 +218,16 @@ impl Planner<'_> {
         let good_scrapes = joiner.holding.good_scrapes;
         let ready = self.bins[joiner.bin].status == Status::Ready;
         // A target that is down for both proves nothing, and nothing can be missed by moving it.
-        let down_for_both = owner.holding.down
+        let both_heard = self.bins[owner.bin].heard && self.bins[joiner.bin].heard;
+        let down_for_both = both_heard
+            && owner.holding.down
             && joiner.holding.down
             && joiner.holding.scrapes >= self.limits.good_scrapes;
         if self.has_proved(&joiner) || (ready && down_for_both) {
             self.bins[joiner.bin].put(target, State::Active, load);
             let group = self.group;
             let phase = MovePhase::Finished { good_scrapes, milliseconds };
+            self.let_go(target, from, to, plan);
             plan.moves.push(MoveReport { group, target, from, to, load, phase });
             return;
         }

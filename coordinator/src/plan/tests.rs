@@ -2,6 +2,7 @@
 
 mod balance;
 mod churn;
+mod duplicates;
 mod life;
 mod load;
 mod properties;

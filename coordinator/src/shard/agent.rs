@@ -212,6 +212,12 @@ impl Agent {
         self.commands.send_modify(|command| command.push = Some(Arc::new(push)));
     }
 
+    /// What it was handed and has not answered for yet: it may hold that already, or still what it held before.
+    pub(crate) fn under_way(&self) -> Option<Arc<Push>> {
+        let push = self.commands.borrow().push.clone()?;
+        (self.view.borrow().pushed < Some((push.epoch, push.version))).then_some(push)
+    }
+
     /// Returns when a push has been answered, failed, or been overtaken.
     pub(crate) async fn pushed(&self, epoch: u64, version: u64) {
         let mut view = self.view.clone();

@@ -145,22 +145,38 @@ async fn a_crash_loop_ends_in_quarantine_and_a_stable_time_ends_that() {
 }
 
 #[tokio::test]
-async fn a_returning_shard_is_reconciled_at_once_and_without_a_move() {
+async fn a_returning_shard_is_reconciled_at_once_when_its_sidecar_is_back_and_not_before() {
     let (world, engines) = world_with_engines(&[50, 50]).await;
-    let coordinator = world.coordinator(&["--shard.max-series=250", "--shard.grace=1s"]).await;
+    let arguments =
+        ["--shard.max-series=250", "--shard.grace=1s", "--coordinator.shard-timeout=300ms"];
+    let coordinator = world.coordinator(&arguments).await;
     eventually(PATIENCE, "every target has an owner", async || world.all_owned()).await;
     let first = world.owners()[0].unwrap();
+    let (away, heir) = (&world.sidecars[first], &world.sidecars[1 - first]);
+    let had = away.holds();
     engines[first].set_status(500);
-    world.sidecars[first].shard.lock().mode = Mode::Hang;
-    let heir = &world.sidecars[1 - first];
+    {
+        let mut shard = away.shard.lock();
+        // It has had them for long: it keeps them when it is back.
+        shard.held.values_mut().for_each(|held| (held.scrapes, held.good) = (1000, 1000));
+        shard.mode = Mode::Hang;
+    }
     eventually(PATIENCE, "its targets are proven elsewhere", async || {
         let shard = heir.shard.lock();
         shard.held.len() == 2 && shard.held.values().all(|held| held.good >= 2)
     })
     .await;
-    world.sidecars[first].shard.lock().mode = Mode::Normal;
+    // Its Prometheus can be reached again, its sidecar cannot be asked yet.
+    engines[first].set_status(200);
+    until_state(&coordinator, first, "agent_down").await;
+    let asked = heir.shard.lock().reports;
+    eventually(PATIENCE, "some turns", async || heir.shard.lock().reports > asked + 3).await;
+    assert_eq!(coordinator.events("move_deduplicated").await, [""; 0]);
+    assert_eq!(heir.holds().len(), 2);
+    away.shard.lock().mode = Mode::Normal;
     eventually(PATIENCE, "one owner each", async || world.all_owned()).await;
-    assert!(!coordinator.events("move_deduplicated").await.is_empty());
+    assert_eq!(away.holds(), had);
+    assert_eq!(coordinator.events("move_deduplicated").await.len(), had.len());
     assert_eq!(coordinator.events("move_begun").await, [""; 0]);
     coordinator.stop().await;
 }

@@ -1,5 +1,7 @@
 //! Sidecars and targets that misbehave.
 
+use std::time::Duration;
+
 use proto::coordination::engine;
 use testkit::eventually;
 
@@ -52,6 +54,35 @@ async fn a_shard_that_returns_after_its_targets_were_evacuated_does_not_keep_dup
     let events = coordinator.events("").await;
     let evacuated = events.iter().filter(|event| event.contains("evacuated from lost shard"));
     assert_eq!(evacuated.count(), 2, "{events:#?}");
+    coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_a_slow_shard_is_not_decided_on_again() {
+    let world = World::new(2, &[50, 50]).await;
+    let arguments =
+        ["--shard.max-series=250", "--shard.grace=1s", "--coordinator.shard-timeout=10s"];
+    let coordinator = world.coordinator(&arguments).await;
+    eventually(PATIENCE, "every target has an owner", async || world.all_owned()).await;
+    let first = world.owners()[0].unwrap();
+    // Longer than a turn waits for it.
+    let assigned = {
+        let mut shard = world.sidecars[1 - first].shard.lock();
+        shard.mode = Mode::Slow(Duration::from_millis(1_500));
+        shard.assigned
+    };
+    world.sidecars[first].shard.lock().engine = engine::State::Unreachable;
+    eventually(PATIENCE, "its targets move", async || {
+        world.owners() == [Some(1 - first), Some(1 - first)]
+    })
+    .await;
+    let asked = world.sidecars[first].shard.lock().reports;
+    eventually(PATIENCE, "some turns", async || {
+        world.sidecars[first].shard.lock().reports > asked + 4
+    })
+    .await;
+    assert_eq!(coordinator.events("move_").await.len(), 2);
+    assert_eq!(world.sidecars[1 - first].shard.lock().assigned, assigned + 1);
     coordinator.stop().await;
 }
 

@@ -60,21 +60,25 @@ impl Labels {
 
     /// How many labels there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.ends.len() / 2
     }
 
     /// Whether there is no label.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
     /// The labels in order of name.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         (0..self.len()).map(|i| self.at(i))
     }
 
+    #[inline]
     fn at(&self, i: usize) -> (&str, &str) {
         let start = if i == 0 { 0 } else { self.ends[2 * i - 1] as usize };
         let middle = self.ends[2 * i] as usize;
@@ -84,18 +88,21 @@ impl Labels {
 
     /// The value of a label, if it is there.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
     }
 
     /// The value of a label, or "" when it is absent: what matchers see.
     #[must_use]
+    #[inline]
     pub fn value(&self, name: &str) -> &str {
         self.get(name).unwrap_or("")
     }
 
     /// The metric name, or "".
     #[must_use]
+    #[inline]
     pub fn metric_name(&self) -> &str {
         self.value(METRIC_NAME)
     }
@@ -128,6 +135,7 @@ impl Labels {
 
     /// Memory that the labels' text takes, in bytes.
     #[must_use]
+    #[inline]
     pub fn text_len(&self) -> usize {
         self.text.len()
     }

@@ -30,6 +30,7 @@ mod memory;
 mod mixed;
 mod newest;
 mod operator;
+mod ordinals;
 mod output;
 mod plan;
 mod profile;
@@ -37,11 +38,14 @@ mod quantiles;
 mod read;
 mod row;
 mod select;
+mod selectors;
 mod set;
 mod sort;
 mod start;
 mod sum;
+mod symbols;
 mod tally;
+mod twins;
 
 pub use explain::{Cost, Operator};
 
@@ -250,6 +254,7 @@ impl Engine {
         }
         let steps = options.per_step_stats.then_some(when.grid.len);
         let evaluator = Evaluator::new(storage, options, &self.options, profile.clone(), steps);
+        evaluator.look_ahead(&plan, when.grid);
         let output = evaluator.output(&plan, when).map_err(|error| of_query(error, query))?;
         let (warnings, infos) = evaluator.texts(query);
         let stats = evaluator.stats();

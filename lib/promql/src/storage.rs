@@ -1,7 +1,7 @@
 //! Where series come from: the only door between the engine and stored data.
 //!
-//! The engine asks for one selector at a time and reads the answer series by series, so that a source which streams
-//! (StoreAPI, a block reader) never has to hold more than one series.
+//! The engine reads the answer for a selector series by series, so that a source which streams (StoreAPI, a block
+//! reader) never has to hold more than one series. While it reads one selector, a source may begin on the next ones.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +22,22 @@ pub trait Storage: Send + Sync {
     ///
     /// An error ends the query. An answer that lacks something is no error but a warning of the [`SeriesSet`].
     fn select(&self, request: &SelectRequest) -> Result<Box<dyn SeriesSet>, StorageError>;
+
+    /// The same for a selector that the query reads later, after others of which it has the first series. The source may
+    /// begin at once, as long as it takes nothing away from those others, and holds little before
+    /// [`SeriesSet::want`]. `None` when it would rather be asked when the selector's turn has come, as it is when it
+    /// cannot answer now.
+    fn select_ahead(&self, request: &SelectRequest) -> Option<Box<dyn SeriesSet>> {
+        let _request = request;
+        None
+    }
+
+    /// Whether two selections that differ in nothing but their hints have the same samples: then a query that wants both
+    /// asks for one. What is to become of labels does not matter; whoever uses less of the rest can say so.
+    fn same_samples(&self, one: &Hints, other: &Hints) -> bool {
+        let Hints { grouping, by, projection, .. } = one.clone();
+        *one == Hints { grouping, by, projection, ..other.clone() }
+    }
 }
 
 /// What a selector of a query needs.
@@ -81,6 +97,10 @@ pub trait SeriesSet: Send {
 
     /// What the user should know about the answer; complete once `next` gave `None`.
     fn warnings(&mut self) -> Vec<String>;
+
+    /// Its turn has come: called before `next` of a set of [`Storage::select_ahead`]. When that then fails for want of
+    /// room ([`StorageErrorKind::Limit`]) before the first series, the engine asks for the selector once more.
+    fn want(&mut self) {}
 
     /// Whether series can be taken before they are decoded. Then the engine may use `take` in place of `next`, and has
     /// other threads decode what it took.

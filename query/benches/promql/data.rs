@@ -118,15 +118,24 @@ pub fn import_lines() -> String {
 pub const DAY: Times =
     Times { start: START / 1000 + 300, end: START / 1000 + 24 * 3600, step: 300 };
 
-/// A block with `count` series in 100 zones.
-pub fn day(folder: &Path, count: usize) {
+/// Series of [`day`].
+pub const DAY_SERIES: usize = 100_000;
+
+/// A block of series in 100 zones. In each zone, one of a hundred is of the first tier and nine are of the second.
+pub fn day(folder: &Path) {
+    let tier = |at: usize| match at / 100 % 100 {
+        0 => "first",
+        1..=9 => "second",
+        _ => "rest",
+    };
     let series = move |at: usize| {
         let labels = Labels::from_pairs([
             ("__name__", "load_total".to_owned()),
             ("instance", format!("i{at:06}")),
+            ("tier", tier(at).to_owned()),
             ("zone", format!("z{}", at % 100)),
         ]);
         (labels, counter(at as u64, 289, 300_000))
     };
-    write(folder, || Box::new((0..count).map(series)));
+    write(folder, || Box::new((0..DAY_SERIES).map(series)));
 }

@@ -131,6 +131,7 @@ impl Reader {
             let items = self.hold(series)?;
             if let Some(sorter) = &mut sorter {
                 sorter.add(items);
+                self.request.budget.room().await;
                 continue;
             }
             let (items, outcome) = order.check(items);

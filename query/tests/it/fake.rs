@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use model::{Labels, Matcher};
@@ -17,6 +18,9 @@ use proto::thanos::store_server::{Store, StoreServer};
 use proto::thanos::targets_server::{Targets, TargetsServer};
 use tonic::{Request, Response, Status};
 
+/// How often a server looks whether there was another request.
+const POLL: Duration = Duration::from_millis(5);
+
 /// What goes wrong in Series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fault {
@@ -28,6 +32,8 @@ pub enum Fault {
     HangsHalfway,
     /// Answers the first half, then fails.
     FailsHalfway,
+    /// Answers the first half, and the rest once there was another request.
+    WaitsForAnother,
     /// Sends its series in descending order.
     Descends,
     /// Sends chunks of random bytes.
@@ -217,12 +223,22 @@ impl Store for Fake {
             let series = thanos::Series { labels, chunks };
             Ok(thanos::SeriesResponse { result: Some(Frame::Series(series)) })
         });
-        let sent: Vec<_> = sent.collect();
+        let mut sent: Vec<_> = sent.collect();
         let rest: Frames = match self.fault {
             Fault::FailsHalfway => Box::pin(stream::iter([Err(Status::internal("disk on fire"))])),
             Fault::HangsHalfway => {
                 let open = Open::new(&self.open);
                 Box::pin(stream::once(async move { Err(open.hang().await) }))
+            }
+            Fault::WaitsForAnother => {
+                let (late, seen) = (sent.split_off(sent.len() / 2), self.seen.clone());
+                let another = async move {
+                    while seen.lock().len() < 2 {
+                        tokio::time::sleep(POLL).await;
+                    }
+                    stream::iter(late)
+                };
+                Box::pin(stream::once(another).flatten())
             }
             _ => Box::pin(stream::empty()),
         };

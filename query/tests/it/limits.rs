@@ -5,10 +5,10 @@ use testkit::eventually;
 use crate::fake::{Fake, Fault};
 use crate::server::{PATIENCE, Server};
 
-fn many_series() -> Fake {
+fn many_series(metric: &str) -> Fake {
     let samples: Vec<(i64, f64)> = (0..240).map(|i| (i * 15_000, (i as f64).sin())).collect();
     (0..200).fold(Fake::new(&[("cluster", "a")]), |fake, i| {
-        fake.series(&[("__name__", "m"), ("i", &i.to_string())], &samples)
+        fake.series(&[("__name__", metric), ("i", &i.to_string())], &samples)
     })
 }
 
@@ -20,7 +20,7 @@ fn error(reply: &crate::server::Reply) -> (u16, String, String) {
 
 #[tokio::test]
 async fn too_many_samples_and_too_many_buffered_bytes_are_execution_errors_that_name_the_limit() {
-    let (address, _store) = many_series().serve().await;
+    let (address, _store) = many_series("m").serve().await;
     let server = Server::over(&[address], &["--query.max-samples=1000"]).await;
     let range = [("query", "m"), ("start", "0"), ("end", "3600"), ("step", "15")];
     assert_eq!(
@@ -46,7 +46,7 @@ async fn too_many_samples_and_too_many_buffered_bytes_are_execution_errors_that_
 
 #[tokio::test]
 async fn a_budget_below_the_whole_answer_is_enough_when_nothing_has_to_be_sorted() {
-    let (address, _store) = many_series().serve().await;
+    let (address, _store) = many_series("m").serve().await;
     // A series takes some 2.5 kB, all of them 500 kB.
     let flags = ["--query.max-buffered-bytes=150000"];
     let server = Server::over(&[address], &flags).await;
@@ -54,7 +54,7 @@ async fn a_budget_below_the_whole_answer_is_enough_when_nothing_has_to_be_sorted
     let reply = server.query(hour, "3600", &[]).await;
     assert_eq!((reply.status, reply.result()[0]["value"][1].as_str()), (200, Some("200")));
 
-    let mut unsorted = many_series();
+    let mut unsorted = many_series("m");
     unsorted.removes_replica_labels = false;
     let (address, _store) = unsorted.serve().await;
     let server = Server::over(&[address], &[flags[0], "--query.replica-label=replica"]).await;
@@ -63,8 +63,55 @@ async fn a_budget_below_the_whole_answer_is_enough_when_nothing_has_to_be_sorted
 }
 
 #[tokio::test]
+async fn the_next_selector_is_asked_for_while_the_first_is_read() {
+    let fake = many_series("m").fault(Fault::WaitsForAnother);
+    let seen = fake.seen.clone();
+    let (address, _store) = fake.serve().await;
+    let server = Server::over(&[address], &[]).await;
+    let reply = server.query("count(m - (m offset 1m))", "3000", &[]).await;
+    assert_eq!((reply.status, reply.result()[0]["value"][1].as_str()), (200, Some("200")));
+    assert_eq!(seen.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn a_selector_that_occurs_again_is_asked_for_once() {
+    let fake = many_series("m");
+    let seen = fake.seen.clone();
+    let (address, _store) = fake.serve().await;
+    let server = Server::over(&[address], &["--query.auto-downsampling"]).await;
+    for (query, resolution, requests) in [
+        ("count((m - m offset 1m) / m)", "0s", 2),
+        ("count(rate(m[5m]) / increase(m[5m]))", "0s", 1),
+        ("count(rate(m[5m]) / delta(m[5m]))", "0s", 2),
+        ("sum(m) / count(m)", "0s", 1),
+        ("sum(m) / count(m)", "5m", 2),
+    ] {
+        seen.lock().clear();
+        let reply = server.query(query, "3000", &[("max_source_resolution", resolution)]).await;
+        assert_eq!((reply.status, reply.result().as_array().unwrap().len()), (200, 1));
+        assert_eq!(seen.lock().len(), requests, "{query} at {resolution}");
+    }
+}
+
+#[tokio::test]
+async fn a_selector_that_is_asked_for_early_takes_no_room_from_the_others() {
+    // The one side, which is read first, streams, and is not done before there is a request for the other.
+    let (streams, _store) = many_series("m").fault(Fault::WaitsForAnother).serve().await;
+    // The other has some 500 kB, which have to be held to be sorted.
+    let mut unsorted = many_series("n");
+    unsorted.removes_replica_labels = false;
+    let (sorted, _other) = unsorted.serve().await;
+    let flags = ["--query.replica-label=replica", "--query.max-buffered-bytes=550000"];
+    let server = Server::over(&[streams, sorted], &flags).await;
+    let sum = "count(count_over_time(n[1h])) + count(count_over_time(m[1h]))";
+    let reply = server.query(sum, "3600", &[]).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert_eq!(reply.result()[0]["value"][1].as_str(), Some("400"));
+}
+
+#[tokio::test]
 async fn running_and_waiting_queries_are_listed_and_can_be_stopped() {
-    let fake = many_series().fault(Fault::HangsHalfway);
+    let fake = many_series("m").fault(Fault::HangsHalfway);
     let open = fake.open.clone();
     let (address, _store) = fake.serve().await;
     let server = Server::over(&[address], &["--query.max-concurrent=1"]).await;
@@ -133,12 +180,12 @@ async fn listed(server: &Server, count: usize) -> Vec<serde_json::Value> {
 
 #[tokio::test]
 async fn a_timeout_and_a_lookback_of_the_request_hold() {
-    let (address, _store) = many_series().fault(Fault::HangsHalfway).serve().await;
+    let (address, _store) = many_series("m").fault(Fault::HangsHalfway).serve().await;
     let server = Server::over(&[address], &[]).await;
     let reply = server.query("sum(m)", "3000", &[("timeout", "300ms")]).await;
     assert_eq!((reply.status, &reply.json()["errorType"]), (503, &"timeout".into()));
 
-    let (address, _store) = many_series().serve().await;
+    let (address, _store) = many_series("m").serve().await;
     let server = Server::over(&[address], &[]).await;
     let found = async |lookback: &str| {
         let reply = server.query("count(m)", "3600", &[("lookback_delta", lookback)]).await;
@@ -150,7 +197,7 @@ async fn a_timeout_and_a_lookback_of_the_request_hold() {
 
 #[tokio::test]
 async fn metrics_tell_what_queries_cost() {
-    let (address, _store) = many_series().serve().await;
+    let (address, _store) = many_series("m").serve().await;
     let server = Server::over(&[address], &[]).await;
     server.query("count(m)", "3000", &[]).await;
     let metrics = server.get("/metrics", &[]).await.body;

@@ -112,10 +112,14 @@ impl World {
             churn: self.churn.get(id).copied().unwrap_or(0),
         });
         let held = self.tags.iter().filter(|(id, _)| !self.targets.contains_key(id));
+        let mut shards = self.shards.clone();
+        for shard in &mut shards {
+            shard.life.silent |= !group::Planner::is_reachable(shard.condition);
+        }
         let held_jobs = if self.hold_jobs { BTreeSet::from([job()]) } else { BTreeSet::new() };
         Snapshot {
             targets: targets.collect(),
-            shards: self.shards.clone(),
+            shards,
             groups: self.groups,
             held_jobs,
             rules: Arc::clone(&self.rules),
@@ -146,7 +150,7 @@ impl World {
         }
         for (id, desired) in &plan.shards {
             let shard = self.shards.iter_mut().find(|shard| shard.id == *id).unwrap();
-            if !group::Planner::is_reachable(shard.condition) {
+            if !group::Planner::is_reachable(shard.condition) || shard.life.silent {
                 continue;
             }
             let before = std::mem::take(&mut shard.holdings);
@@ -157,7 +161,7 @@ impl World {
         }
     }
 
-    fn resize(&mut self, group: u32, count: u32) {
+    pub(super) fn resize(&mut self, group: u32, count: u32) {
         self.shards.retain(|shard| shard.id.group != group || shard.id.ordinal < count);
         for ordinal in 0..count {
             let id = ShardId { group, ordinal };
@@ -250,6 +254,12 @@ impl World {
 
     pub(super) fn holders(&self, target: u64) -> usize {
         self.shards.iter().filter(|s| s.holdings.iter().any(|h| h.target == target)).count()
+    }
+
+    /// Gives a shard a target that it has never scraped.
+    pub(super) fn hand(&mut self, shard: usize, desired: Desired) {
+        let holding = take_over(&[], desired);
+        self.shards[shard].holdings.push(holding);
     }
 
     pub(super) fn state_on(&self, target: u64, shard: usize) -> Option<State> {

@@ -2,57 +2,27 @@
 
 use std::collections::HashMap;
 
-use model::{Labels, METRIC_NAME};
+use model::Labels;
 
 use super::annotation::Note;
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::function::histogram::text;
 use super::go;
 use super::grid::Grid;
-use super::memory::ENTRY;
+use super::ordinals::KeyLabels;
 use super::plan::Aggregate;
 use super::row::Row;
 use crate::ast::{AggregateOp, Span};
-use crate::budget::labels_bytes;
 use crate::error::QueryError;
 
 mod fold;
 mod histogram;
 mod pick;
 
-/// Label sets to dense numbers, in order of appearance.
-#[derive(Default)]
-pub(super) struct Ordinals {
-    by_labels: HashMap<Labels, usize>,
-}
-
-impl Ordinals {
-    /// The number of a label set and whether it is a new one.
-    pub fn of(&mut self, labels: Labels) -> (usize, bool) {
-        let next = self.by_labels.len();
-        let ordinal = *self.by_labels.entry(labels).or_insert(next);
-        (ordinal, ordinal == next)
-    }
-
-    pub fn find(&self, labels: &Labels) -> Option<usize> {
-        self.by_labels.get(labels).copied()
-    }
-}
-
 impl Aggregate {
-    /// The labels of the group that a series belongs to.
-    fn group(&self, labels: &Labels) -> Labels {
-        if self.without {
-            return labels.filter(|name| name != METRIC_NAME && !self.is_grouped(name));
-        }
-        if self.grouping.is_empty() {
-            return Labels::empty();
-        }
-        labels.filter(|name| self.is_grouped(name))
-    }
-
-    fn is_grouped(&self, name: &str) -> bool {
-        self.grouping.iter().any(|label| label == name)
+    /// The labels that a group has in common.
+    fn key(&self) -> KeyLabels<'_> {
+        KeyLabels::chosen(&self.grouping, !self.without)
     }
 }
 
@@ -141,8 +111,9 @@ impl Evaluator<'_> {
 
     /// `count_values`: how many series of a group have a value, per value.
     fn count_values(&self, node: &Aggregate, grid: Grid, sink: &mut Sink<'_>) -> Done {
-        let mut ordinals = Ordinals::default();
-        let mut rows: Vec<(Labels, Row)> = Vec::new();
+        let key = node.key();
+        let mut ordinals = self.ordinals("values that are counted");
+        let mut rows: Vec<Row> = Vec::new();
         let mut memory = self.reserve("values that are counted");
         // Text and group of a value are made once per series and distinct value.
         self.vector(&node.input, grid, &mut |series, row| {
@@ -156,15 +127,12 @@ impl Evaluator<'_> {
                             Some(histogram) => text(histogram),
                             None => go::plain(value),
                         };
-                        let with_value =
-                            series.labels.to_builder().set(node.label.as_str(), text).build();
-                        let group = node.group(&with_value);
-                        let (ordinal, new) = ordinals.of(group.clone());
+                        let with_value = with_label(&series.labels, &node.label, &text);
+                        let (ordinal, new) = ordinals.of(key.of(with_value.into_iter()))?;
                         if new {
                             self.hold(grid.len)?;
-                            let row = size_of::<Row>() + Row::plain_bytes(grid.len);
-                            memory.grow(labels_bytes(&group) + ENTRY + row)?;
-                            rows.push((group, Row::none(grid.len)));
+                            memory.grow(size_of::<Row>() + Row::plain_bytes(grid.len))?;
+                            rows.push(Row::none(grid.len));
                         }
                         if row.histogram(step).is_none() {
                             known.insert(bits, ordinal);
@@ -172,16 +140,25 @@ impl Evaluator<'_> {
                         ordinal
                     }
                 };
-                let counts = &mut rows[ordinal].1;
+                let counts = &mut rows[ordinal];
                 let count = counts.get(step).unwrap_or(0.0) + 1.0;
                 counts.set(step, count);
             }
             Ok(())
         })?;
         self.release(rows.len() * grid.len);
-        for (labels, mut row) in rows {
+        for (ordinal, mut row) in rows.into_iter().enumerate() {
+            let labels = ordinals.labels(ordinal);
             sink(&Series { labels, drop_name: false }, &mut row)?;
         }
         Ok(())
     }
+}
+
+/// Labels, sorted, with one set. Its value is not empty.
+fn with_label<'l>(labels: &'l Labels, name: &'l str, value: &'l str) -> Vec<(&'l str, &'l str)> {
+    let mut pairs: Vec<_> = labels.iter().filter(|(other, _)| *other != name).collect();
+    let at = pairs.partition_point(|(other, _)| *other < name);
+    pairs.insert(at, (name, value));
+    pairs
 }

@@ -104,13 +104,6 @@ impl Ahead {
 
     /// The next series of a set, which is only asked through this.
     pub fn next(&mut self, set: &mut dyn SeriesSet) -> Result<Option<SeriesData>, StorageError> {
-        if self.alone > 0 {
-            let series = set.next()?;
-            if let Some(series) = &series {
-                self.alone = self.alone.saturating_sub(series.samples.len());
-            }
-            return Ok(series);
-        }
         loop {
             if let Some(decoded) = &mut self.decoded {
                 if let Some(series) = decoded.series.next() {
@@ -129,21 +122,37 @@ impl Ahead {
                     None => continue,
                 }
             }
-            self.read_on(set);
+            if self.alone == 0 {
+                self.read_on(set, true);
+            }
             match self.jobs.pop_front().map(|job| job.claim()) {
                 Some(Claimed::Undecoded(batch)) => self.here = batch.into_iter(),
                 Some(Claimed::Decoded(decoded)) => self.decoded = Some(decoded),
+                None if self.ended.is_none() => {
+                    let series = set.next()?;
+                    if let Some(series) = &series {
+                        self.alone = self.alone.saturating_sub(series.samples.len());
+                    }
+                    return Ok(series);
+                }
                 None => return self.ended.clone().unwrap_or(Ok(())).map(|()| None),
             }
         }
     }
 
-    /// Takes batches from the source, as many as may be under way. At least one, unless it has ended.
-    fn read_on(&mut self, set: &mut dyn SeriesSet) {
+    /// Has the next series decoded that are there, for when their turn comes.
+    pub fn read_on_without_waiting(&mut self, set: &mut dyn SeriesSet) {
+        if !self.context.is_tight() {
+            self.read_on(set, false);
+        }
+    }
+
+    /// Takes batches from the source, as many as may be under way. With `wait` at least one, unless it has ended.
+    fn read_on(&mut self, set: &mut dyn SeriesSet, wait: bool) {
         let is_tight = self.context.is_tight();
         let most = if is_tight { 1 } else { AHEAD };
         while self.ended.is_none() && self.jobs.len() < most {
-            let wait = self.jobs.is_empty();
+            let wait = wait && self.jobs.is_empty();
             let batch = self.batch(set, wait);
             if batch.is_empty() {
                 return;

@@ -1,16 +1,14 @@
 //! Rows kept in memory, for what needs all of them.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use model::Labels;
 
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::grid::Grid;
-use super::memory::{ENTRY, keep};
+use super::memory::keep;
+use super::ordinals::Ordinals;
 use super::plan::Vector;
 use super::row::{Row, Steps};
-use crate::budget::{Reserved, labels_bytes};
+use crate::budget::Reserved;
 use crate::error::QueryError;
 
 pub(super) fn same_labelset() -> QueryError {
@@ -18,51 +16,53 @@ pub(super) fn same_labelset() -> QueryError {
 }
 
 /// Refuses two rows of one label set at one step.
-pub(super) struct Distinct {
-    seen: HashMap<Labels, Steps>,
+pub(super) struct Distinct<'q> {
+    ordinals: Ordinals<'q>,
+    seen: Vec<Steps>,
     memory: Reserved,
 }
 
-impl Distinct {
-    pub fn new(evaluator: &Evaluator<'_>) -> Self {
-        Self { seen: HashMap::new(), memory: evaluator.reserve("label sets of results") }
+impl<'q> Distinct<'q> {
+    pub fn new(evaluator: &'q Evaluator<'_>) -> Self {
+        const WHAT: &str = "label sets of results";
+        let (ordinals, memory) = (evaluator.ordinals(WHAT), evaluator.reserve(WHAT));
+        Self { ordinals, seen: Vec::new(), memory }
     }
 
     pub fn check(&mut self, labels: &Labels, steps: &Steps) -> Done {
-        match self.seen.entry(labels.clone()) {
-            Entry::Vacant(entry) => {
-                let bytes = labels_bytes(labels) + Steps::bytes(steps.len());
-                self.memory.grow(bytes + ENTRY + size_of::<Steps>())?;
-                entry.insert(steps.clone());
-                Ok(())
-            }
-            Entry::Occupied(entry) if entry.get().first_common(steps).is_some() => {
-                Err(same_labelset())
-            }
-            Entry::Occupied(mut entry) => {
-                entry.get_mut().add(steps);
-                Ok(())
-            }
+        let (ordinal, new) = self.ordinals.of(labels.iter())?;
+        if new {
+            self.memory.grow(size_of::<Steps>() + Steps::bytes(steps.len()))?;
+            self.seen.push(steps.clone());
+            return Ok(());
         }
+        let seen = &mut self.seen[ordinal];
+        if seen.first_common(steps).is_some() {
+            return Err(same_labelset());
+        }
+        seen.add(steps);
+        Ok(())
     }
 }
 
 /// All rows of a vector, one per label set, in the order in which they came.
-pub(super) struct Rows {
+pub(super) struct Rows<'q> {
     pub list: Vec<(Series, Row)>,
-    by_labels: HashMap<Labels, usize>,
+    /// Of the rows as they came: the number of a label set is its place in the list.
+    ordinals: Ordinals<'q>,
     held: usize,
     memory: Reserved,
 }
 
-impl Rows {
-    pub fn new(evaluator: &Evaluator<'_>) -> Self {
-        let memory = evaluator.reserve("rows that are needed all at once");
-        Self { list: Vec::new(), by_labels: HashMap::new(), held: 0, memory }
+impl<'q> Rows<'q> {
+    pub fn new(evaluator: &'q Evaluator<'_>) -> Self {
+        const WHAT: &str = "rows that are needed all at once";
+        let (ordinals, memory) = (evaluator.ordinals(WHAT), evaluator.reserve(WHAT));
+        Self { list: Vec::new(), ordinals, held: 0, memory }
     }
 
     pub fn collect(
-        evaluator: &Evaluator<'_>,
+        evaluator: &'q Evaluator<'_>,
         plan: &Vector,
         grid: Grid,
     ) -> Result<Self, QueryError> {
@@ -79,28 +79,21 @@ impl Rows {
         }
         evaluator.hold(samples)?;
         self.held += samples;
-        match self.by_labels.entry(series.labels.clone()) {
-            Entry::Vacant(entry) => {
-                keep(&mut self.memory, series, row)?;
-                self.memory.grow(ENTRY)?;
-                entry.insert(self.list.len());
-                self.list.push((series.clone(), row.clone()));
-                Ok(())
-            }
-            Entry::Occupied(entry) => {
-                let old = &mut self.list[*entry.get()].1;
-                let before = old.bytes();
-                old.merge(row).map_err(|_| same_labelset())?;
-                Ok(self.memory.grow(old.bytes().saturating_sub(before))?)
-            }
+        let (ordinal, new) = self.ordinals.of(series.labels.iter())?;
+        if new {
+            keep(&mut self.memory, series, row)?;
+            self.list.push((series.clone(), row.clone()));
+            return Ok(());
         }
+        let old = &mut self.list[ordinal].1;
+        let before = old.bytes();
+        old.merge(row).map_err(|_| same_labelset())?;
+        Ok(self.memory.grow(old.bytes().saturating_sub(before))?)
     }
 
     /// The rows and their memory, without what was only needed to find them.
     pub fn into_parts(self) -> (Vec<(Series, Row)>, Reserved) {
-        let Self { list, by_labels, mut memory, .. } = self;
-        memory.shrink(ENTRY * by_labels.len());
-        (list, memory)
+        (self.list, self.memory)
     }
 
     /// Hands all rows on and forgets them.

@@ -15,6 +15,8 @@ use super::plan::{LabelJoin, LabelReplace, Map, Scalar, Vector, WithScalar};
 use super::profile::{Clock, Profile};
 use super::row::{Row, Steps};
 use super::select::Picked;
+use super::selectors::Upcoming;
+use super::symbols::Symbols;
 use super::tally::{Counting, Tally};
 use crate::ast::{Border, Span};
 use crate::budget::{QueryBudget, Reserved};
@@ -45,10 +47,14 @@ pub(super) struct Evaluator<'a> {
     pub shared: Arc<Shared>,
     /// Only while the query is observed.
     pub clock: Option<Clock>,
+    /// What labels are made of.
+    pub symbols: RefCell<Symbols>,
     /// Values of scalars.
     columns: RefCell<Reserved>,
     annotations: RefCell<Annotations>,
     pub tally: Tally,
+    /// Selectors that were not read yet.
+    pub upcoming: RefCell<Upcoming>,
     series: Cell<u64>,
 }
 
@@ -90,7 +96,9 @@ impl<'a> Evaluator<'a> {
     ) -> Self {
         let budget = QueryBudget::new(options.max_memory, engine.memory.clone());
         let shared = Arc::new(Shared::new(budget));
+        let texts = Reserved::none(&shared.budget, None, "names and values of labels");
         Self {
+            symbols: RefCell::new(Symbols::new(texts)),
             columns: RefCell::new(Reserved::none(&shared.budget, None, "values of scalars")),
             storage,
             options,
@@ -100,6 +108,7 @@ impl<'a> Evaluator<'a> {
             clock: profile.map(|profile| Clock::start(profile, 0)),
             annotations: RefCell::default(),
             tally: Tally::new(steps),
+            upcoming: RefCell::default(),
             series: Cell::new(0),
         }
     }

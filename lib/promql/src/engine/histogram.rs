@@ -2,13 +2,12 @@
 
 use model::Labels;
 
-use super::aggregate::Ordinals;
 use super::annotation::{Forced, Note};
 use super::collect::Distinct;
 use super::evaluate::{Done, Evaluator, Series, Sink, without_name};
 use super::function::buckets::{Bucket, Raised, fraction, quantile};
 use super::grid::Grid;
-use super::memory::ENTRY;
+use super::ordinals::{KeyLabels, Ordinals};
 use super::plan::{Buckets, BucketsKind, Scalar, Vector};
 use super::row::{Row, Steps};
 use crate::ast::Span;
@@ -37,11 +36,12 @@ pub(super) struct Input<'a> {
 }
 
 /// The histograms of an input.
-struct Found {
+struct Found<'q> {
     /// A row for each of the columns.
     native: Vec<(Labels, Vec<Row>)>,
     classic: Vec<Histogram>,
-    ordinals: Ordinals,
+    /// Of the classic ones.
+    ordinals: Ordinals<'q>,
     /// Held as long as the histograms are.
     _memory: Reserved,
 }
@@ -85,7 +85,7 @@ impl Evaluator<'_> {
     ) -> Done {
         let mut found = self.find_histograms(input, columns, grid)?;
         for (labels, rows) in &mut found.native {
-            if let Some(ordinal) = found.ordinals.find(labels) {
+            if let Some(ordinal) = found.ordinals.find(labels.iter()) {
                 self.drop_mixed(rows, &mut found.classic[ordinal], input.span);
             }
         }
@@ -118,10 +118,11 @@ impl Evaluator<'_> {
         input: Input<'_>,
         columns: &[Columns],
         grid: Grid,
-    ) -> Result<Found, QueryError> {
+    ) -> Result<Found<'_>, QueryError> {
         let mut held = 0;
         let mut memory = self.reserve("buckets of histograms");
-        let mut ordinals = Ordinals::default();
+        let key = KeyLabels::all_but([BOUND]);
+        let mut ordinals = self.ordinals("classic histograms");
         let mut classic: Vec<Histogram> = Vec::new();
         let mut native: Vec<(Labels, Vec<Row>)> = Vec::new();
         self.vector(input.node, grid, &mut |series, row| {
@@ -151,10 +152,10 @@ impl Evaluator<'_> {
             self.hold(samples)?;
             held += samples;
             memory.grow(size_of::<f64>() + row.bytes())?;
-            let labels = series.labels.filter(|name| name != BOUND);
-            let (ordinal, new) = ordinals.of(labels.clone());
+            let (ordinal, new) = ordinals.of(key.of(series.labels.iter()))?;
             if new {
-                memory.grow(labels_bytes(&labels) + ENTRY + size_of::<Histogram>())?;
+                let labels = ordinals.labels(ordinal);
+                memory.grow(labels_bytes(&labels) + size_of::<Histogram>())?;
                 classic.push(Histogram { labels, buckets: Vec::new() });
             }
             classic[ordinal].buckets.push((bound, row.clone()));

@@ -3,7 +3,7 @@
 //! Which info series there are is asked only once the input is known: the storage gets the values of the identifying
 //! labels that occur in it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Labels, LabelsBuilder, METRIC_NAME, MatchType, Matcher};
 
@@ -11,6 +11,7 @@ use super::collect::Rows;
 use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::grid::Grid;
 use super::memory::keep;
+use super::ordinals::{KeyLabels, Ordinals};
 use super::plan::{Info, Select};
 use super::row::{Row, Steps};
 use super::select::Picked;
@@ -21,16 +22,13 @@ use crate::error::QueryError;
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
 
 /// All info series, found by metric name and the values of the identifying labels.
-#[derive(Default)]
-struct Described {
+struct Described<'q> {
     /// Labels, and per step when the sample was taken (seconds).
     series: Vec<(Labels, Row)>,
     names: BTreeSet<String>,
-    by_signature: HashMap<(String, [String; 2]), Vec<usize>>,
-}
-
-fn identity(labels: &Labels) -> [String; 2] {
-    IDENTIFYING.map(|name| labels.value(name).to_owned())
+    signatures: Ordinals<'q>,
+    /// By the number of the signature.
+    groups: Vec<Vec<usize>>,
 }
 
 impl Evaluator<'_> {
@@ -40,7 +38,7 @@ impl Evaluator<'_> {
         let described =
             input.list.iter().map(|(series, _)| &series.labels).filter(|labels| !is_info(labels));
         let mut memory = self.reserve("info series");
-        let info = self.info_series(node, described, grid, &mut memory)?;
+        let mut info = self.info_series(node, described, grid, &mut memory)?;
         let mut present = Steps::none(grid.len);
         input.list.iter().for_each(|(_, row)| present.add(&row.valid));
         info.check(&present)?;
@@ -49,7 +47,7 @@ impl Evaluator<'_> {
             if is_info(&series.labels) {
                 out.add(self, series, row)?;
             } else {
-                self.enrich(node, &info, series, row, &mut out)?;
+                self.enrich(node, &mut info, series, row, &mut out)?;
             }
         }
         out.push(self, sink)
@@ -61,7 +59,7 @@ impl Evaluator<'_> {
         input: impl Iterator<Item = &'l Labels>,
         grid: Grid,
         memory: &mut Reserved,
-    ) -> Result<Described, QueryError> {
+    ) -> Result<Described<'_>, QueryError> {
         let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for labels in input {
             for name in IDENTIFYING {
@@ -70,7 +68,12 @@ impl Evaluator<'_> {
                 }
             }
         }
-        let mut info = Described::default();
+        let mut info = Described {
+            series: Vec::new(),
+            names: BTreeSet::new(),
+            signatures: self.ordinals("info series"),
+            groups: Vec::new(),
+        };
         if wanted.is_empty() {
             return Ok(info);
         }
@@ -87,8 +90,7 @@ impl Evaluator<'_> {
         self.select(&select, grid, Picked::TimesOfNumbers, &mut |series, row| {
             self.hold(row.valid.count())?;
             keep(memory, series, row)?;
-            info.add(series.labels.clone(), row.clone());
-            Ok(())
+            info.add(series.labels.clone(), row.clone())
         })?;
         Ok(info)
     }
@@ -97,17 +99,13 @@ impl Evaluator<'_> {
     fn enrich(
         &self,
         node: &Info,
-        info: &Described,
+        info: &mut Described<'_>,
         series: &Series,
         row: &Row,
-        out: &mut Rows,
+        out: &mut Rows<'_>,
     ) -> Done {
-        let identity = identity(&series.labels);
-        let groups: Vec<&Vec<usize>> = info
-            .names
-            .iter()
-            .filter_map(|name| info.by_signature.get(&(name.clone(), identity.clone())))
-            .collect();
+        let found = info.groups_of(&series.labels);
+        let groups: Vec<&Vec<usize>> = found.into_iter().map(|at| &info.groups[at]).collect();
         let mut parts: BTreeMap<Vec<usize>, Steps> = BTreeMap::new();
         for step in row.valid.iter() {
             let chosen = groups.iter().filter_map(|group| info.newest(group, step)).collect();
@@ -132,13 +130,31 @@ impl Evaluator<'_> {
     }
 }
 
-impl Described {
-    fn add(&mut self, labels: Labels, row: Row) {
-        let name = labels.metric_name().to_owned();
-        self.names.insert(name.clone());
-        let signature = (name, identity(&labels));
-        self.by_signature.entry(signature).or_default().push(self.series.len());
+impl Described<'_> {
+    fn add(&mut self, labels: Labels, row: Row) -> Done {
+        if !self.names.contains(labels.metric_name()) {
+            self.names.insert(labels.metric_name().to_owned());
+        }
+        let key = KeyLabels::by(IDENTIFYING.into_iter().chain([METRIC_NAME]));
+        let (ordinal, new) = self.signatures.of(key.of(labels.iter()))?;
+        if new {
+            self.groups.push(Vec::new());
+        }
+        self.groups[ordinal].push(self.series.len());
         self.series.push((labels, row));
+        Ok(())
+    }
+
+    /// The groups of info series that describe a series, by name.
+    fn groups_of(&mut self, labels: &Labels) -> Vec<usize> {
+        let key = KeyLabels::by(IDENTIFYING);
+        let signatures = &mut self.signatures;
+        let names = self.names.iter().filter_map(|name| {
+            // The metric name sorts before the others.
+            let name = [(METRIC_NAME, name.as_str())].into_iter();
+            signatures.find(name.filter(|(_, name)| !name.is_empty()).chain(key.of(labels.iter())))
+        });
+        names.collect()
     }
 
     /// Of info series with one identity, the one with the newest sample.
@@ -162,7 +178,7 @@ impl Described {
                 )));
             }
         }
-        for group in self.by_signature.values().filter(|group| group.len() > 1) {
+        for group in self.groups.iter().filter(|group| group.len() > 1) {
             for step in present.iter() {
                 self.check_group(group, step)?;
             }

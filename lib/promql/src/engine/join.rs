@@ -7,22 +7,23 @@ use std::collections::HashMap;
 
 use model::Labels;
 
-use super::aggregate::Ordinals;
-use super::collect::Distinct;
+use super::collect::same_labelset;
 use super::evaluate::{Done, Evaluator, Series, Sink, without_name};
 use super::grid::Grid;
-use super::memory::{ENTRY, keep};
+use super::memory::keep;
 use super::mixed::Other;
 use super::operator;
-use super::plan::Join;
+use super::ordinals::Ordinals;
+use super::plan::{Join, Vector};
 use super::row::{Row, Steps};
 use crate::ast::Cardinality;
-use crate::budget::{Reserved, labels_bytes};
+use crate::budget::Reserved;
 use crate::error::QueryError;
 
 /// The kept side.
-struct OneSide {
-    ordinals: Ordinals,
+struct OneSide<'q> {
+    /// Signatures of match groups.
+    ordinals: Ordinals<'q>,
     groups: Vec<MatchGroup>,
     present: Steps,
     /// Per step the first two series that share a match group.
@@ -32,18 +33,29 @@ struct OneSide {
 }
 
 struct MatchGroup {
-    signature: Labels,
     /// Series of the group; no two have a step in common.
     entries: Vec<(Series, Row)>,
-    claims: Claims,
+    /// Steps at which the group has found a match.
+    matched: Steps,
 }
 
-/// Which steps of a match group the many side has used up.
+/// What has come of the many side so far.
+struct Results<'n, 'q> {
+    node: &'n Join,
+    /// Label sets of results. One-to-one, those of one label set come from one match group, so nothing is kept of them.
+    ordinals: Ordinals<'q>,
+    /// By the number of the result.
+    claims: Vec<Claims>,
+    errors: Earliest,
+    memory: Reserved,
+}
+
+/// Which steps of a result are used up.
 struct Claims {
-    /// Steps at which the group has found a match (one-to-one).
-    matched: Steps,
-    /// The same per result (many-to-one).
-    results: HashMap<Labels, Steps>,
+    /// By match group, of which there is hardly ever more than one.
+    of_groups: Vec<(usize, Steps)>,
+    /// Those that had a value, whatever the match group.
+    given: Steps,
 }
 
 /// The error of the earliest step.
@@ -58,35 +70,37 @@ impl Earliest {
     }
 }
 
+impl Join {
+    /// The many side, and the one side, which is read first.
+    pub(super) fn sides(&self) -> (&Vector, &Vector) {
+        match self.matching.cardinality {
+            Cardinality::OneToMany => (&self.right, &self.left),
+            _ => (&self.left, &self.right),
+        }
+    }
+}
+
 impl Evaluator<'_> {
     pub(super) fn join(&self, node: &Join, grid: Grid, sink: &mut Sink<'_>) -> Done {
-        let swapped = node.matching.cardinality == Cardinality::OneToMany;
-        let (many, one) =
-            if swapped { (&node.right, &node.left) } else { (&node.left, &node.right) };
+        let (many, one) = node.sides();
         let mut side = self.one_side(node, one, grid)?;
-        let mut errors = Earliest::default();
+        let mut results = Results::new(self, node);
         let mut present = Steps::none(grid.len);
-        let mut seen = Distinct::new(self);
         let mut out = Row::none(grid.len);
-        let mut checked = |series: &Series, row: &mut Row| {
-            // One-to-one, results of one label set come from one match group.
-            if node.matching.cardinality != Cardinality::OneToOne {
-                seen.check(&series.labels, &row.valid)?;
-            }
-            sink(series, row)
-        };
+        let key = node.matching.key();
         self.vector(many, grid, &mut |series, row| {
             present.add(&row.valid);
-            let signature = node.matching.signature(&series.labels);
-            let ordinal = match side.ordinals.find(&signature) {
-                Some(ordinal) => ordinal,
-                None if node.matching.fill.1.is_some() => side.add_group(signature, grid)?.0,
-                None => return Ok(()),
+            let signature = key.of(series.labels.iter());
+            let ordinal = if node.matching.fill.1.is_some() {
+                side.group(signature, grid)?
+            } else {
+                let Some(ordinal) = side.ordinals.find(signature) else { return Ok(()) };
+                ordinal
             };
-            let group = &mut side.groups[ordinal];
-            self.match_many(node, group, (series, row), &mut out, &mut errors, &mut checked)
+            self.match_many(&mut side, ordinal, (series, row), &mut out, &mut results, sink)
         })?;
-        self.fill_unmatched(node, &mut side, &mut out, &mut errors, &mut checked)?;
+        self.fill_unmatched(&mut side, &mut out, &mut results, sink)?;
+        let mut errors = results.errors;
         self.release(side.held);
         for (step, text) in side.duplicates {
             let several = present.has(step) || node.matching.fill != (None, None);
@@ -101,28 +115,25 @@ impl Evaluator<'_> {
         }
     }
 
-    fn one_side(
-        &self,
-        node: &Join,
-        plan: &super::plan::Vector,
-        grid: Grid,
-    ) -> Result<OneSide, QueryError> {
+    fn one_side(&self, node: &Join, plan: &Vector, grid: Grid) -> Result<OneSide<'_>, QueryError> {
+        const WHAT: &str = "series of the one side of a join";
         let mut side = OneSide {
-            ordinals: Ordinals::default(),
+            ordinals: self.ordinals(WHAT),
             groups: Vec::new(),
             present: Steps::none(grid.len),
             duplicates: HashMap::new(),
             held: 0,
-            memory: self.reserve("series of the one side of a join"),
+            memory: self.reserve(WHAT),
         };
         let name =
             if node.matching.cardinality == Cardinality::OneToMany { "left" } else { "right" };
+        let key = node.matching.key();
         self.vector(plan, grid, &mut |series, row| {
             let samples = row.valid.count();
             self.hold(samples)?;
             side.held += samples;
             side.present.add(&row.valid);
-            let (ordinal, _) = side.add_group(node.matching.signature(&series.labels), grid)?;
+            let ordinal = side.group(key.of(series.labels.iter()), grid)?;
             let group = &mut side.groups[ordinal];
             keep(&mut side.memory, series, row)?;
             let mut kept = row.clone();
@@ -130,9 +141,10 @@ impl Evaluator<'_> {
                 let mut common = kept.valid.clone();
                 common.keep(&other_row.valid);
                 for step in common.iter() {
-                    side.duplicates
-                        .entry(step)
-                        .or_insert_with(|| duplicate_text(&group.signature, name, other, series));
+                    side.duplicates.entry(step).or_insert_with(|| {
+                        let signature = side.ordinals.labels(ordinal);
+                        duplicate_text(&signature, name, other, series)
+                    });
                 }
                 kept.valid.subtract(&other_row.valid);
             }
@@ -145,38 +157,47 @@ impl Evaluator<'_> {
     /// One series of the many side against its match group.
     fn match_many(
         &self,
-        node: &Join,
-        group: &mut MatchGroup,
+        side: &mut OneSide<'_>,
+        ordinal: usize,
         (series, row): (&Series, &Row),
         out: &mut Row,
-        errors: &mut Earliest,
+        results: &mut Results<'_, '_>,
         sink: &mut Sink<'_>,
     ) -> Done {
+        let node = results.node;
+        let MatchGroup { entries, matched } = &mut side.groups[ordinal];
         let mut rest = row.valid.clone();
-        for (one, one_row) in &group.entries {
+        for (one, one_row) in entries {
             let mut steps = row.valid.clone();
             steps.keep(&one_row.valid);
             rest.subtract(&steps);
             out.copy_at(row, steps);
             let result = self.result(node, series, one);
-            if group.claims.claim(node, &result.labels, &out.valid, errors) {
-                let plain = !row.has_histograms() && !one_row.has_histograms() && !node.op.trims();
-                if plain {
-                    self.emit(node, &result, out, |step| one_row.values[step], false, sink)?;
-                } else {
-                    self.emit_mixed(node, &result, out, Other::Row(one_row), false, sink)?;
-                }
+            let claimed = results.claim((ordinal, matched), &result.labels, &out.valid)?;
+            let Some(number) = claimed else { continue };
+            let mut sink = |series: &Series, row: &mut Row| {
+                results.give(number, &row.valid)?;
+                sink(series, row)
+            };
+            let plain = !row.has_histograms() && !one_row.has_histograms() && !node.op.trims();
+            if plain {
+                self.emit(node, &result, out, |step| one_row.values[step], false, &mut sink)?;
+            } else {
+                self.emit_mixed(node, &result, out, Other::Row(one_row), false, &mut sink)?;
             }
         }
         if let Some(fill) = node.matching.fill.1
             && !rest.is_empty()
         {
-            let one = Series { labels: group.signature.clone(), drop_name: false };
+            let one = Series { labels: side.ordinals.labels(ordinal), drop_name: false };
             out.copy_at(row, rest);
             let result = self.result(node, series, &one);
-            if group.claims.claim(node, &result.labels, &out.valid, errors) {
-                self.emit_mixed(node, &result, out, Other::Number(fill), false, sink)?;
-            }
+            let claimed = results.claim((ordinal, matched), &result.labels, &out.valid)?;
+            let Some(number) = claimed else { return Ok(()) };
+            self.emit_mixed(node, &result, out, Other::Number(fill), false, &mut |series, row| {
+                results.give(number, &row.valid)?;
+                sink(series, row)
+            })?;
         }
         Ok(())
     }
@@ -184,23 +205,28 @@ impl Evaluator<'_> {
     /// Series of the one side that found no match meet the value that stands in for the many side.
     fn fill_unmatched(
         &self,
-        node: &Join,
-        side: &mut OneSide,
+        side: &mut OneSide<'_>,
         out: &mut Row,
-        errors: &mut Earliest,
+        results: &mut Results<'_, '_>,
         sink: &mut Sink<'_>,
     ) -> Done {
+        let node = results.node;
         let Some(fill) = node.matching.fill.0 else { return Ok(()) };
-        for group in &mut side.groups {
-            let matched = group.claims.matched.clone();
+        for (ordinal, group) in side.groups.iter_mut().enumerate() {
+            let matched = group.matched.clone();
+            let many = Series { labels: side.ordinals.labels(ordinal), drop_name: false };
             for (one, one_row) in std::mem::take(&mut group.entries) {
                 out.copy_at(&one_row, one_row.valid.clone());
                 out.valid.subtract(&matched);
-                let many = Series { labels: group.signature.clone(), drop_name: false };
                 let result = self.result(node, &many, &one);
-                if group.claims.claim(node, &result.labels, &out.valid, errors) {
-                    self.emit_mixed(node, &result, out, Other::Number(fill), true, sink)?;
-                }
+                let of_group = (ordinal, &mut group.matched);
+                let claimed = results.claim(of_group, &result.labels, &out.valid)?;
+                let Some(number) = claimed else { continue };
+                let mut sink = |series: &Series, row: &mut Row| {
+                    results.give(number, &row.valid)?;
+                    sink(series, row)
+                };
+                self.emit_mixed(node, &result, out, Other::Number(fill), true, &mut sink)?;
             }
         }
         Ok(())
@@ -248,50 +274,106 @@ impl Evaluator<'_> {
     }
 }
 
-impl OneSide {
-    fn add_group(&mut self, signature: Labels, grid: Grid) -> Result<(usize, bool), QueryError> {
-        let (ordinal, new) = self.ordinals.of(signature.clone());
+impl OneSide<'_> {
+    /// The number of the match group of a signature.
+    fn group<'l>(
+        &mut self,
+        signature: impl Iterator<Item = (&'l str, &'l str)>,
+        grid: Grid,
+    ) -> Result<usize, QueryError> {
+        let (ordinal, new) = self.ordinals.of(signature)?;
         if new {
-            let group = size_of::<MatchGroup>() + Steps::bytes(grid.len);
-            self.memory.grow(labels_bytes(&signature) + ENTRY + group)?;
-            self.groups.push(MatchGroup {
-                signature,
-                entries: Vec::new(),
-                claims: Claims { matched: Steps::none(grid.len), results: HashMap::new() },
-            });
+            self.memory.grow(size_of::<MatchGroup>() + Steps::bytes(grid.len))?;
+            let matched = Steps::none(grid.len);
+            self.groups.push(MatchGroup { entries: Vec::new(), matched });
         }
-        Ok((ordinal, new))
+        Ok(ordinal)
     }
 }
 
-impl Claims {
-    /// Marks steps as matched; the many side may claim each only once (per result, when it may be many). Gives whether
-    /// all went well.
+impl<'n, 'q> Results<'n, 'q> {
+    fn new(evaluator: &'q Evaluator<'_>, node: &'n Join) -> Self {
+        const WHAT: &str = "label sets of results";
+        Self {
+            node,
+            ordinals: evaluator.ordinals(WHAT),
+            claims: Vec::new(),
+            errors: Earliest::default(),
+            memory: evaluator.reserve(WHAT),
+        }
+    }
+
+    fn is_one_to_one(&self) -> bool {
+        self.node.matching.cardinality == Cardinality::OneToOne
+    }
+
+    /// Marks steps of a match group, which comes with those that found a match, as used up; the many side may claim
+    /// each only once (per result, when it may be many). Gives the number of the result if all went well.
     fn claim(
         &mut self,
-        node: &Join,
+        (group, matched): (usize, &mut Steps),
         result: &Labels,
         steps: &Steps,
-        errors: &mut Earliest,
-    ) -> bool {
-        let one_to_one = node.matching.cardinality == Cardinality::OneToOne;
+    ) -> Result<Option<usize>, QueryError> {
+        let one_to_one = self.is_one_to_one();
+        let mut number = 0;
         let claimed = if one_to_one {
-            &mut self.matched
+            matched
         } else {
-            self.matched.add(steps);
-            self.results.entry(result.clone()).or_insert_with(|| Steps::none(steps.len()))
+            matched.add(steps);
+            number = self.number(result, steps.len())?;
+            self.of_group(number, group, steps.len())?
         };
         let conflict = claimed.first_common(steps);
         claimed.add(steps);
-        if let Some(step) = conflict {
-            let what = if one_to_one {
-                "many-to-one matching must be explicit (group_left/group_right)"
-            } else {
-                "grouping labels must ensure unique matches"
-            };
-            errors.add(step, || format!("multiple matches for labels: {what}"));
+        let Some(step) = conflict else { return Ok(Some(number)) };
+        let what = if one_to_one {
+            "many-to-one matching must be explicit (group_left/group_right)"
+        } else {
+            "grouping labels must ensure unique matches"
+        };
+        self.errors.add(step, || format!("multiple matches for labels: {what}"));
+        Ok(None)
+    }
+
+    /// The number of a result.
+    fn number(&mut self, result: &Labels, len: usize) -> Result<usize, QueryError> {
+        let (number, new) = self.ordinals.of(result.iter())?;
+        if new {
+            self.memory.grow(size_of::<Claims>() + Steps::bytes(len))?;
+            self.claims.push(Claims { of_groups: Vec::with_capacity(1), given: Steps::none(len) });
         }
-        conflict.is_none()
+        Ok(number)
+    }
+
+    /// The steps of a result that a match group has used up.
+    fn of_group(
+        &mut self,
+        number: usize,
+        group: usize,
+        len: usize,
+    ) -> Result<&mut Steps, QueryError> {
+        let of_groups = &mut self.claims[number].of_groups;
+        let known = of_groups.iter().position(|(other, _)| *other == group);
+        let at = known.unwrap_or(of_groups.len());
+        if known.is_none() {
+            self.memory.grow(size_of::<(usize, Steps)>() + Steps::bytes(len))?;
+            of_groups.push((group, Steps::none(len)));
+        }
+        Ok(&mut of_groups[at].1)
+    }
+
+    /// Refuses two values of one result at one step.
+    fn give(&mut self, number: usize, steps: &Steps) -> Done {
+        if self.is_one_to_one() {
+            return Ok(());
+        }
+        let given = &mut self.claims[number].given;
+        if given.first_common(steps).is_some() {
+            return Err(same_labelset());
+        }
+        given.add(steps);
+        Ok(())
     }
 }
 

@@ -1,13 +1,12 @@
 //! How many bytes things of the engine take, and reserving them.
 
+use hashbrown::HashTable;
+
 use super::evaluate::{Done, Evaluator, Series};
 use super::row::{Row, Steps};
 use crate::budget::{Reserved, histogram_bytes, labels_bytes};
+use crate::error::QueryError;
 use crate::storage::{Samples, SeriesData};
-use model::Labels;
-
-/// What a hash map of label sets takes for an entry beside the text: key, value, a control byte, and room to grow.
-pub(super) const ENTRY: usize = 2 * (size_of::<Labels>() + size_of::<usize>());
 
 impl Evaluator<'_> {
     /// Nothing reserved yet. `what` is for the error when there is too little: a plural.
@@ -20,7 +19,7 @@ impl Evaluator<'_> {
         &self,
         what: &'static str,
         bytes: usize,
-    ) -> Result<Reserved, crate::QueryError> {
+    ) -> Result<Reserved, QueryError> {
         let mut held = self.reserve(what);
         held.grow(bytes)?;
         Ok(held)
@@ -84,4 +83,49 @@ pub(super) fn samples_bytes(samples: &Samples) -> usize {
 /// Reserves room for a copy of a row and its labels.
 pub(super) fn keep(held: &mut Reserved, series: &Series, row: &Row) -> Done {
     Ok(held.grow(series.bytes() + row.bytes())?)
+}
+
+/// How large a list has to become to take more; `None` if it is large enough.
+fn grown(len: usize, capacity: usize, more: usize) -> Option<usize> {
+    /// Few enough not to matter.
+    const LEAST: usize = 16;
+    (capacity - len < more).then(|| (2 * capacity).max(len + more).max(LEAST))
+}
+
+/// Makes room in a list, reserved first.
+pub(super) fn room_in_list<T>(held: &mut Reserved, list: &mut Vec<T>, more: usize) -> Done {
+    if let Some(capacity) = grown(list.len(), list.capacity(), more) {
+        held.grow(size_of::<T>() * (capacity - list.capacity()))?;
+        list.reserve_exact(capacity - list.len());
+    }
+    Ok(())
+}
+
+/// Makes room in a text, reserved first.
+pub(super) fn room_in_text(held: &mut Reserved, text: &mut String, more: usize) -> Done {
+    if let Some(capacity) = grown(text.len(), text.capacity(), more) {
+        held.grow(capacity - text.capacity())?;
+        text.reserve_exact(capacity - text.len());
+    }
+    Ok(())
+}
+
+/// Makes room for one more in a table, reserved first.
+pub(super) fn room_in_table<T>(
+    held: &mut Reserved,
+    table: &mut HashTable<T>,
+    hash: impl Fn(&T) -> u64,
+) -> Done {
+    /// The first places, with their control bytes.
+    const LEAST: usize = 128;
+    if table.len() < table.capacity() {
+        return Ok(());
+    }
+    // A table doubles.
+    let before = table.allocation_size();
+    let most = before.max(LEAST);
+    held.grow(most)?;
+    table.reserve(1, hash);
+    held.shrink((before + most).saturating_sub(table.allocation_size()));
+    Ok(())
 }

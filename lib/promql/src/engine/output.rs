@@ -58,7 +58,7 @@ impl Evaluator<'_> {
     }
 
     /// All rows, one per final label set.
-    fn final_rows(&self, plan: &plan::Vector, grid: Grid) -> Result<Rows> {
+    fn final_rows(&self, plan: &plan::Vector, grid: Grid) -> Result<Rows<'_>> {
         let mut rows = Rows::new(self);
         self.vector(plan, grid, &mut |series, row| {
             let series = Series { labels: final_labels(series), drop_name: false };
@@ -93,7 +93,7 @@ fn matrix_series(labels: Labels, samples: Samples) -> MatrixSeries {
 }
 
 /// Rows become series one by one, so that no value is there twice for long.
-fn matrix(rows: Rows, grid: Grid) -> Result<Output> {
+fn matrix(rows: Rows<'_>, grid: Grid) -> Result<Output> {
     let (list, mut memory) = rows.into_parts();
     let mut all = Vec::with_capacity(list.len());
     for (series, row) in list {
@@ -110,7 +110,7 @@ fn matrix(rows: Rows, grid: Grid) -> Result<Output> {
     Ok(Output { value: Value::Matrix(all), memory })
 }
 
-fn instant_vector(rows: Rows, time: i64) -> Result<Output> {
+fn instant_vector(rows: Rows<'_>, time: i64) -> Result<Output> {
     let (list, mut memory) = rows.into_parts();
     memory.grow(size_of::<VectorSample>() * list.len())?;
     let samples = list.into_iter().map(|(Series { labels, .. }, row)| {

@@ -4,49 +4,123 @@ use super::ahead::Ahead;
 use super::evaluate::{Done, Evaluator};
 use super::plan::Select;
 use super::profile::Clock;
+use super::selectors::Begun;
+use super::twins::{Kept, Turn};
 use crate::error::QueryError;
 use crate::pool::Pool;
-use crate::storage::{SelectRequest, SeriesData, SeriesSet};
+use crate::storage::{SelectRequest, SeriesData, SeriesSet, StorageError, StorageErrorKind};
+
+/// How many series of one selector are read until those of the next ones that have come by then are decoded.
+const LOOK_AFTER: u64 = 64;
 
 /// Series of one selector.
 pub(super) struct Read<'a> {
+    evaluator: &'a Evaluator<'a>,
+    request: &'a SelectRequest,
     pub set: Box<dyn SeriesSet>,
     /// When others decode, too.
     ahead: Option<Ahead>,
+    /// Whether the source was asked before the selector's turn had come.
+    early: bool,
+    /// For another selector that asks for the same.
+    kept: Option<(usize, Kept)>,
+    /// Series so far.
+    count: u64,
     /// The clock, the operator that reads, and the one that it reads for; the same, for a plain selector.
     observer: Option<(&'a Clock, usize, usize)>,
 }
 
 impl Evaluator<'_> {
-    /// Asks the storage.
-    pub(super) fn read(
-        &self,
+    /// Asks the storage, unless it was asked already.
+    pub(super) fn read<'a>(
+        &'a self,
         select: &Select,
-        request: &SelectRequest,
-    ) -> Result<Read<'_>, QueryError> {
+        request: &'a SelectRequest,
+    ) -> Result<Read<'a>, QueryError> {
         let observer = self.clock.as_ref().and_then(|clock| {
             let id = clock.profile.find(select)?;
             Some((clock, id, clock.switch(id)))
         });
+        let (set, ahead, early, kept) = match self.claim_twin(select) {
+            Turn::Kept(kept) => (kept.into_set(), None, false, None),
+            turn => {
+                let (set, ahead, early) = self.series_of(select, request)?;
+                let kept = match turn {
+                    Turn::ReadAndKeep(other) => Some((other, Kept::default())),
+                    _ => None,
+                };
+                (set, ahead, early, kept)
+            }
+        };
+        Ok(Read { evaluator: self, request, set, ahead, early, kept, count: 0, observer })
+    }
+
+    /// The source's answer, help with decoding it, and whether the source was asked early.
+    fn series_of(
+        &self,
+        select: &Select,
+        request: &SelectRequest,
+    ) -> Result<(Box<dyn SeriesSet>, Option<Ahead>, bool), QueryError> {
+        if let Some(Begun { mut set, ahead, .. }) = self.claim(select, request) {
+            set.want();
+            return Ok((set, ahead, true));
+        }
         let set = self.storage.select(request)?;
+        let ahead = self.ahead(&*set);
+        Ok((set, ahead, false))
+    }
+
+    /// Help with decoding, where there is any.
+    pub(super) fn ahead(&self, set: &dyn SeriesSet) -> Option<Ahead> {
         let after = self.options.read_ahead_after;
         let pool = if after < usize::MAX && set.can_take() { Pool::of_process() } else { None };
-        let ahead =
-            pool.map(|pool| Ahead::new(pool, after, &self.shared.budget, &self.options.cancel));
-        Ok(Read { set, ahead, observer })
+        pool.map(|pool| Ahead::new(pool, after, &self.shared.budget, &self.options.cancel))
     }
 }
 
 impl Read<'_> {
     pub fn next(&mut self) -> Result<Option<SeriesData>, QueryError> {
-        let series = match &mut self.ahead {
-            None => self.set.next()?,
-            Some(ahead) => ahead.next(&mut *self.set)?,
+        let series = match self.series() {
+            // With the others gone, there may be room enough.
+            Err(error)
+                if self.early && self.count == 0 && error.kind == StorageErrorKind::Limit =>
+            {
+                self.early = false;
+                self.set = self.evaluator.storage.select(self.request)?;
+                self.ahead = self.evaluator.ahead(&*self.set);
+                self.series()?
+            }
+            series => series?,
         };
-        if let (Some((clock, id, _)), Some(series)) = (&self.observer, &series) {
+        let Some(series) = series else {
+            if let Some((other, kept)) = self.kept.take() {
+                self.evaluator.keep_for(other, kept);
+            }
+            return Ok(None);
+        };
+        if let Some((_, kept)) = &mut self.kept
+            && !kept.add(self.evaluator, &series)
+        {
+            self.kept = None;
+        }
+        self.count += 1;
+        if self.count == 1 {
+            self.evaluator.begin_upcoming();
+        }
+        if self.count.is_multiple_of(LOOK_AFTER) {
+            self.evaluator.decode_upcoming();
+        }
+        if let Some((clock, id, _)) = &self.observer {
             clock.profile.count_read(*id, series.samples.len());
         }
-        Ok(series)
+        Ok(Some(series))
+    }
+
+    fn series(&mut self) -> Result<Option<SeriesData>, StorageError> {
+        match &mut self.ahead {
+            None => self.set.next(),
+            Some(ahead) => ahead.next(&mut *self.set),
+        }
     }
 
     /// Gives a series to whom it was read for.

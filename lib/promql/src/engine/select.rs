@@ -21,7 +21,7 @@ use super::tally::Counting;
 use crate::ast::Border;
 use crate::budget::labels_bytes;
 use crate::error::QueryError;
-use crate::storage::{Hints, Samples as Stored, SelectRequest, SeriesData};
+use crate::storage::{Samples as Stored, SelectRequest, SeriesData};
 
 /// One series with long windows and many steps is work enough to look for a cancellation in between.
 const CHECK_EVERY: u64 = 1 << 22;
@@ -51,6 +51,24 @@ impl Select {
     /// Where in time the step looks.
     pub(super) fn looks_at(&self, grid: Grid, step: usize) -> i64 {
         self.at.unwrap_or_else(|| grid.time(step)).saturating_sub(self.offset)
+    }
+
+    /// What is asked of the storage for samples that reach back by `reach` from each step, and up to `ahead` after it.
+    pub(super) fn request(&self, (reach, ahead): (i64, i64), grid: Grid) -> SelectRequest {
+        SelectRequest {
+            matchers: self.matchers.clone(),
+            // Windows exclude their start.
+            start: self.looks_at(grid, 0).saturating_sub(reach).saturating_add(1),
+            end: self.looks_at(grid, grid.len - 1).saturating_add(ahead),
+            hints: self.hints.clone(),
+        }
+    }
+
+    /// The same where only the newest sample at each step counts.
+    pub(super) fn newest_request(&self, lookback: i64, grid: Grid) -> SelectRequest {
+        let mut request = self.request((lookback, 0), grid);
+        request.hints.newest_at = Some(self.looks_at(grid, 0));
+        request
     }
 }
 
@@ -83,27 +101,17 @@ impl Evaluator<'_> {
         grid: Grid,
         each: &mut dyn FnMut(SeriesData) -> Done,
     ) -> Done {
-        let hints = select.hints.clone();
-        self.each_hinted(select, (reach, ahead), hints, grid, each)
+        self.each_requested(select, &select.request((reach, ahead), grid), each)
     }
 
-    fn each_hinted(
+    fn each_requested(
         &self,
         select: &Select,
-        (reach, ahead): (i64, i64),
-        hints: Hints,
-        grid: Grid,
+        request: &SelectRequest,
         each: &mut dyn FnMut(SeriesData) -> Done,
     ) -> Done {
-        let request = SelectRequest {
-            matchers: select.matchers.clone(),
-            // Windows exclude their start.
-            start: select.looks_at(grid, 0).saturating_sub(reach).saturating_add(1),
-            end: select.looks_at(grid, grid.len - 1).saturating_add(ahead),
-            hints,
-        };
         let mut memory = self.reserve("samples of a series");
-        let mut read = self.read(select, &request)?;
+        let mut read = self.read(select, request)?;
         while let Some(mut series) = read.next()? {
             self.options.cancel.check()?;
             // At least for the largest series so far: one series follows another into the same place.
@@ -144,9 +152,7 @@ impl Evaluator<'_> {
     ) -> Done {
         let lookback = self.lookback();
         let mut row = Row::none(grid.len);
-        let newest_at = Some(select.looks_at(grid, 0));
-        let hints = Hints { newest_at, ..select.hints.clone() };
-        self.each_hinted(select, (lookback, 0), hints, grid, &mut |data| {
+        self.each_requested(select, &select.newest_request(lookback, grid), &mut |data| {
             row.clear();
             let samples = &data.samples;
             if picked == Picked::Values && samples.histograms.is_empty() {

@@ -1,30 +1,24 @@
 //! `and`, `or`, `unless`: which rows stay, decided step by step.
 
-use model::{Labels, METRIC_NAME};
-
-use super::aggregate::Ordinals;
-use super::evaluate::{Done, Evaluator, Sink};
+use super::evaluate::{Done, Evaluator, Series, Sink};
 use super::grid::Grid;
-use super::memory::ENTRY;
+use super::ordinals::{KeyLabels, Ordinals};
 use super::plan::Vector;
-use super::row::Steps;
+use super::row::{Row, Steps};
 use crate::ast::{BinaryOp, Matching};
-use crate::budget::{Reserved, labels_bytes};
+use crate::budget::Reserved;
 
-/// Bytes of what is kept per signature beside its text.
-fn presence_bytes(grid: Grid) -> usize {
-    ENTRY + size_of::<Steps>() + Steps::bytes(grid.len)
+impl BinaryOp {
+    /// The operands of a set operator in the order in which they are read.
+    pub(super) fn set_order<T>(self, left: T, right: T) -> (T, T) {
+        if self == Self::Or { (left, right) } else { (right, left) }
+    }
 }
 
 impl Matching {
     /// The labels by which series of both sides find each other.
-    pub(super) fn signature(&self, labels: &Labels) -> Labels {
-        let listed = |name: &str| self.labels.iter().any(|label| label == name);
-        if self.on {
-            labels.filter(listed)
-        } else {
-            labels.filter(|name| name != METRIC_NAME && !listed(name))
-        }
+    pub(super) fn key(&self) -> KeyLabels<'_> {
+        KeyLabels::chosen(&self.labels, self.on)
     }
 }
 
@@ -38,65 +32,61 @@ impl Evaluator<'_> {
         grid: Grid,
         sink: &mut Sink<'_>,
     ) -> Done {
+        let key = matching.key();
         if op == BinaryOp::Or {
-            let mut ordinals = Ordinals::default();
-            let mut present: Vec<Steps> = Vec::new();
-            let mut memory = self.reserve("label sets of a set operator");
+            let mut left_side = Presence::new(self);
             self.vector(left, grid, &mut |series, row| {
-                let signature = matching.signature(&series.labels);
-                let bytes = labels_bytes(&signature);
-                let (ordinal, new) = ordinals.of(signature);
-                if new {
-                    memory.grow(bytes + presence_bytes(grid))?;
-                    present.push(row.valid.clone());
-                } else {
-                    present[ordinal].add(&row.valid);
-                }
+                left_side.add(&key, series, row)?;
                 sink(series, row)
             })?;
             return self.vector(right, grid, &mut |series, row| {
-                if let Some(ordinal) = ordinals.find(&matching.signature(&series.labels)) {
-                    row.valid.subtract(&present[ordinal]);
+                if let Some(present) = left_side.find(&key, series) {
+                    row.valid.subtract(present);
                 }
                 if row.valid.is_empty() { Ok(()) } else { sink(series, row) }
             });
         }
-        let mut memory = self.reserve("label sets of a set operator");
-        let (ordinals, present) = self.presence(right, matching, grid, &mut memory)?;
+        let mut right_side = Presence::new(self);
+        self.vector(right, grid, &mut |series, row| right_side.add(&key, series, row))?;
         self.vector(left, grid, &mut |series, row| {
-            let found = ordinals.find(&matching.signature(&series.labels));
-            match (op == BinaryOp::And, found) {
+            match (op == BinaryOp::And, right_side.find(&key, series)) {
                 (true, None) => return Ok(()),
-                (true, Some(ordinal)) => row.valid.keep(&present[ordinal]),
+                (true, Some(present)) => row.valid.keep(present),
                 (false, None) => {}
-                (false, Some(ordinal)) => row.valid.subtract(&present[ordinal]),
+                (false, Some(present)) => row.valid.subtract(present),
             }
             if row.valid.is_empty() { Ok(()) } else { sink(series, row) }
         })
     }
+}
 
-    /// At which steps each signature has a value.
-    fn presence(
-        &self,
-        plan: &Vector,
-        matching: &Matching,
-        grid: Grid,
-        memory: &mut Reserved,
-    ) -> Result<(Ordinals, Vec<Steps>), crate::QueryError> {
-        let mut ordinals = Ordinals::default();
-        let mut present: Vec<Steps> = Vec::new();
-        self.vector(plan, grid, &mut |series, row| {
-            let signature = matching.signature(&series.labels);
-            let bytes = labels_bytes(&signature);
-            let (ordinal, new) = ordinals.of(signature);
-            if new {
-                memory.grow(bytes + presence_bytes(grid))?;
-                present.push(row.valid.clone());
-            } else {
-                present[ordinal].add(&row.valid);
-            }
-            Ok(())
-        })?;
-        Ok((ordinals, present))
+/// At which steps each signature has a value.
+struct Presence<'q> {
+    ordinals: Ordinals<'q>,
+    present: Vec<Steps>,
+    memory: Reserved,
+}
+
+impl<'q> Presence<'q> {
+    fn new(evaluator: &'q Evaluator<'_>) -> Self {
+        const WHAT: &str = "label sets of a set operator";
+        let (ordinals, memory) = (evaluator.ordinals(WHAT), evaluator.reserve(WHAT));
+        Self { ordinals, present: Vec::new(), memory }
+    }
+
+    fn add(&mut self, key: &KeyLabels<'_>, series: &Series, row: &Row) -> Done {
+        let (ordinal, new) = self.ordinals.of(key.of(series.labels.iter()))?;
+        if new {
+            self.memory.grow(size_of::<Steps>() + Steps::bytes(row.valid.len()))?;
+            self.present.push(row.valid.clone());
+        } else {
+            self.present[ordinal].add(&row.valid);
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, key: &KeyLabels<'_>, series: &Series) -> Option<&Steps> {
+        let ordinal = self.ordinals.find(key.of(series.labels.iter()))?;
+        Some(&self.present[ordinal])
     }
 }

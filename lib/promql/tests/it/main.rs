@@ -17,3 +17,4 @@ mod memory;
 mod parse_corpus;
 mod runner;
 mod script_corpus;
+mod selectors;

@@ -1,20 +1,17 @@
 //! Aggregations that make one series per group.
 
-use super::Ordinals;
 use super::histogram::HistogramFold;
 use crate::ast::AggregateOp;
-use crate::budget::labels_bytes;
 use crate::engine::annotation::Note;
 use crate::engine::evaluate::{Done, Evaluator, Series, Sink};
 use crate::engine::grid::Grid;
-use crate::engine::memory::ENTRY;
 use crate::engine::plan::Aggregate;
 use crate::engine::row::Row;
 use crate::engine::sum::{Mean, Sum, add_each, quantile};
 
 /// What is known of a group so far, per step.
 struct Group {
-    series: Series,
+    drop_name: bool,
     /// Sum, extreme or count; for variances the sum of squares.
     row: Row,
     state: State,
@@ -47,7 +44,7 @@ impl Group {
         size_of::<Self>() + Row::plain_bytes(len) + per_step * len
     }
 
-    fn new(op: AggregateOp, series: Series, len: usize) -> Self {
+    fn new(op: AggregateOp, len: usize) -> Self {
         let state = match op {
             AggregateOp::Sum => State::Lost(vec![0.0; len]),
             AggregateOp::Avg => State::Means(vec![Mean::of(0.0); len]),
@@ -55,7 +52,7 @@ impl Group {
             AggregateOp::Quantile => State::Values(vec![Vec::new(); len]),
             _ => State::None,
         };
-        Self { series, row: Row::none(len), state, histograms: None }
+        Self { drop_name: false, row: Row::none(len), state, histograms: None }
     }
 
     fn fold(&mut self, op: AggregateOp, input: &Row) {
@@ -182,18 +179,18 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Done {
         let op = node.op;
-        let mut ordinals = Ordinals::default();
+        let key = node.key();
+        let mut ordinals = self.ordinals("groups of an aggregation");
         let mut groups: Vec<Group> = Vec::new();
         let mut held = 0;
         let mut memory = self.reserve("groups of an aggregation");
         self.vector(&node.input, grid, &mut |series, row| {
-            let labels = node.group(&series.labels);
-            let (ordinal, new) = ordinals.of(labels.clone());
+            let (ordinal, new) = ordinals.of(key.of(series.labels.iter()))?;
             let mut added = if op == AggregateOp::Quantile { row.valid.count() } else { 0 };
             if new {
                 added += grid.len;
-                memory.grow(labels_bytes(&labels) + ENTRY + Group::bytes(op, grid.len))?;
-                groups.push(Group::new(op, Series { labels, drop_name: false }, grid.len));
+                memory.grow(Group::bytes(op, grid.len))?;
+                groups.push(Group::new(op, grid.len));
             }
             held += added;
             self.hold(added)?;
@@ -202,7 +199,7 @@ impl Evaluator<'_> {
                 memory.grow(12 * row.valid.count())?;
             }
             let group = &mut groups[ordinal];
-            group.series.drop_name |= series.drop_name;
+            group.drop_name |= series.drop_name;
             if row.has_histograms() && !matches!(op, AggregateOp::Count | AggregateOp::Group) {
                 if matches!(op, AggregateOp::Sum | AggregateOp::Avg) {
                     if group.histograms.is_none() {
@@ -221,7 +218,7 @@ impl Evaluator<'_> {
             Ok(())
         })?;
         self.release(held);
-        for mut group in groups {
+        for (ordinal, mut group) in groups.into_iter().enumerate() {
             // It is gone before the next one.
             memory.shrink(Group::bytes(op, grid.len));
             group.finish(quantiles, op);
@@ -231,7 +228,8 @@ impl Evaluator<'_> {
             if group.row.valid.is_empty() {
                 continue;
             }
-            sink(&group.series, &mut group.row)?;
+            let labels = ordinals.labels(ordinal);
+            sink(&Series { labels, drop_name: group.drop_name }, &mut group.row)?;
         }
         Ok(())
     }

@@ -6,14 +6,11 @@ use std::sync::Arc;
 
 use model::histogram::FloatHistogram;
 
-use super::Ordinals;
 use crate::ast::AggregateOp;
-use crate::budget::labels_bytes;
 use crate::engine::annotation::Note;
 use crate::engine::evaluate::{Done, Evaluator, Series, Sink};
 use crate::engine::go;
 use crate::engine::grid::Grid;
-use crate::engine::memory::ENTRY;
 use crate::engine::plan::Aggregate;
 use crate::engine::row::Row;
 
@@ -142,7 +139,8 @@ impl Evaluator<'_> {
     ) -> Done {
         let op = node.op;
         let largest = op == AggregateOp::Topk;
-        let mut ordinals = Ordinals::default();
+        let key = node.key();
+        let mut ordinals = self.ordinals("groups of an aggregation");
         let mut groups: Vec<Heaps> = Vec::new();
         let mut all: Vec<Series> = Vec::new();
         let mut held = 0;
@@ -154,11 +152,11 @@ impl Evaluator<'_> {
             if !limits && row.drop_histograms() {
                 self.note(Note::IgnoredInAggregation(op.as_str()), Some(node.span));
             }
-            let (ordinal, new) = ordinals.of(node.group(&series.labels));
+            let (ordinal, new) = ordinals.of(key.of(series.labels.iter()))?;
             memory.grow(series.bytes())?;
             if new {
                 self.hold(grid.len)?;
-                memory.grow(ENTRY + labels_bytes(&series.labels) + Heaps::bytes(grid.len))?;
+                memory.grow(Heaps::bytes(grid.len))?;
                 held += grid.len;
                 groups.push(Heaps::new(grid.len));
             }
