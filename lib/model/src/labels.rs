@@ -75,15 +75,7 @@ impl Labels {
     /// The labels in order of name.
     #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
-        (0..self.len()).map(|i| self.at(i))
-    }
-
-    #[inline]
-    fn at(&self, i: usize) -> (&str, &str) {
-        let start = if i == 0 { 0 } else { self.ends[2 * i - 1] as usize };
-        let middle = self.ends[2 * i] as usize;
-        let end = self.ends[2 * i + 1] as usize;
-        (&self.text[start..middle], &self.text[middle..end])
+        Pairs { text: &self.text, start: 0, ends: self.ends.chunks_exact(2) }
     }
 
     /// The value of a label, if it is there.
@@ -140,6 +132,35 @@ impl Labels {
         self.text.len()
     }
 }
+
+/// Names and values in order.
+#[derive(Clone)]
+struct Pairs<'a> {
+    text: &'a str,
+    /// Where the next name starts.
+    start: usize,
+    /// Where each name and value ends.
+    ends: std::slice::ChunksExact<'a, u32>,
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a str, &'a str);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let [middle, end] = self.ends.next()? else { return None };
+        let (start, middle, end) = (self.start, *middle as usize, *end as usize);
+        self.start = end;
+        Some((&self.text[start..middle], &self.text[middle..end]))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.ends.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Pairs<'_> {}
 
 impl Default for Labels {
     fn default() -> Self {

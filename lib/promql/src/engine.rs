@@ -253,9 +253,17 @@ impl Engine {
             profile = Some(Arc::new(Profile::new(explainer.ids, explainer.count)));
         }
         let steps = options.per_step_stats.then_some(when.grid.len);
-        let evaluator = Evaluator::new(storage, options, &self.options, profile.clone(), steps);
-        evaluator.look_ahead(&plan, when.grid);
-        let output = evaluator.output(&plan, when).map_err(|error| of_query(error, query))?;
+        let fresh = || Evaluator::new(storage, options, &self.options, profile.clone(), steps);
+        let mut evaluator = fresh();
+        evaluator.look_ahead(&plan, when.grid, true);
+        let mut output = evaluator.output(&plan, when);
+        if matches!(output, Err(QueryError::Memory(_))) && evaluator.has_kept() {
+            // What was kept to read less often may be what is missing.
+            drop(std::mem::replace(&mut evaluator, fresh()));
+            evaluator.look_ahead(&plan, when.grid, false);
+            output = evaluator.output(&plan, when);
+        }
+        let output = output.map_err(|error| of_query(error, query))?;
         let (warnings, infos) = evaluator.texts(query);
         let stats = evaluator.stats();
         let samples_per_step = evaluator.tally.steps().map(|counts| {

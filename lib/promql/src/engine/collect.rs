@@ -50,15 +50,26 @@ pub(super) struct Rows<'q> {
     pub list: Vec<(Series, Row)>,
     /// Of the rows as they came: the number of a label set is its place in the list.
     ordinals: Ordinals<'q>,
+    /// Whether no two of them have the same labels, whatever these are.
+    distinct: bool,
     held: usize,
     memory: Reserved,
 }
 
 impl<'q> Rows<'q> {
     pub fn new(evaluator: &'q Evaluator<'_>) -> Self {
+        Self::with(evaluator, false)
+    }
+
+    /// For rows of which no two have the same labels.
+    pub fn of_distinct(evaluator: &'q Evaluator<'_>) -> Self {
+        Self::with(evaluator, true)
+    }
+
+    fn with(evaluator: &'q Evaluator<'_>, distinct: bool) -> Self {
         const WHAT: &str = "rows that are needed all at once";
         let (ordinals, memory) = (evaluator.ordinals(WHAT), evaluator.reserve(WHAT));
-        Self { list: Vec::new(), ordinals, held: 0, memory }
+        Self { list: Vec::new(), ordinals, distinct, held: 0, memory }
     }
 
     pub fn collect(
@@ -79,7 +90,10 @@ impl<'q> Rows<'q> {
         }
         evaluator.hold(samples)?;
         self.held += samples;
-        let (ordinal, new) = self.ordinals.of(series.labels.iter())?;
+        let (ordinal, new) = match self.distinct {
+            true => (self.list.len(), true),
+            false => self.ordinals.of(series.labels.iter())?,
+        };
         if new {
             keep(&mut self.memory, series, row)?;
             self.list.push((series.clone(), row.clone()));

@@ -59,8 +59,10 @@ impl Evaluator<'_> {
 
     /// All rows, one per final label set.
     fn final_rows(&self, plan: &plan::Vector, grid: Grid) -> Result<Rows<'_>> {
-        let mut rows = Rows::new(self);
+        let distinct = !self.delayed_name_removal && !plan.may_repeat_labels();
+        let mut rows = if distinct { Rows::of_distinct(self) } else { Rows::new(self) };
         self.vector(plan, grid, &mut |series, row| {
+            debug_assert!(!distinct || final_labels(series) == series.labels, "{series:?}");
             let series = Series { labels: final_labels(series), drop_name: false };
             rows.add(self, &series, row)
         })?;

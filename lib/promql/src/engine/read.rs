@@ -5,7 +5,7 @@ use super::evaluate::{Done, Evaluator};
 use super::plan::Select;
 use super::profile::Clock;
 use super::selectors::Begun;
-use super::twins::{Kept, Turn};
+use super::twins::{Keeping, Turn};
 use crate::error::QueryError;
 use crate::pool::Pool;
 use crate::storage::{SelectRequest, SeriesData, SeriesSet, StorageError, StorageErrorKind};
@@ -23,15 +23,22 @@ pub(super) struct Read<'a> {
     /// Whether the source was asked before the selector's turn had come.
     early: bool,
     /// For another selector that asks for the same.
-    kept: Option<(usize, Kept)>,
+    keeping: Option<(usize, Keeping)>,
     /// Series so far.
     count: u64,
     /// The clock, the operator that reads, and the one that it reads for; the same, for a plain selector.
     observer: Option<(&'a Clock, usize, usize)>,
 }
 
+/// What a source gives.
+struct Answer {
+    set: Box<dyn SeriesSet>,
+    ahead: Option<Ahead>,
+    early: bool,
+}
+
 impl Evaluator<'_> {
-    /// Asks the storage, unless it was asked already.
+    /// Series of a selector whose turn has come.
     pub(super) fn read<'a>(
         &'a self,
         select: &Select,
@@ -41,33 +48,26 @@ impl Evaluator<'_> {
             let id = clock.profile.find(select)?;
             Some((clock, id, clock.switch(id)))
         });
-        let (set, ahead, early, kept) = match self.claim_twin(select) {
-            Turn::Kept(kept) => (kept.into_set(), None, false, None),
-            turn => {
-                let (set, ahead, early) = self.series_of(select, request)?;
-                let kept = match turn {
-                    Turn::ReadAndKeep(other) => Some((other, Kept::default())),
-                    _ => None,
-                };
-                (set, ahead, early, kept)
+        let (answer, keeping) = match self.claim_twin(select) {
+            Turn::Kept(kept) => (Answer { set: kept.into_set(), ahead: None, early: false }, None),
+            Turn::ReadAndKeep(other) => {
+                (self.answer(select, request)?, Some((other, Keeping::new(self))))
             }
+            Turn::Read => (self.answer(select, request)?, None),
         };
-        Ok(Read { evaluator: self, request, set, ahead, early, kept, count: 0, observer })
+        let Answer { set, ahead, early } = answer;
+        Ok(Read { evaluator: self, request, set, ahead, early, keeping, count: 0, observer })
     }
 
-    /// The source's answer, help with decoding it, and whether the source was asked early.
-    fn series_of(
-        &self,
-        select: &Select,
-        request: &SelectRequest,
-    ) -> Result<(Box<dyn SeriesSet>, Option<Ahead>, bool), QueryError> {
+    /// Asks the source, unless it was asked already.
+    fn answer(&self, select: &Select, request: &SelectRequest) -> Result<Answer, QueryError> {
         if let Some(Begun { mut set, ahead, .. }) = self.claim(select, request) {
             set.want();
-            return Ok((set, ahead, true));
+            return Ok(Answer { set, ahead, early: true });
         }
         let set = self.storage.select(request)?;
         let ahead = self.ahead(&*set);
-        Ok((set, ahead, false))
+        Ok(Answer { set, ahead, early: false })
     }
 
     /// Help with decoding, where there is any.
@@ -93,15 +93,15 @@ impl Read<'_> {
             series => series?,
         };
         let Some(series) = series else {
-            if let Some((other, kept)) = self.kept.take() {
-                self.evaluator.keep_for(other, kept);
+            if let Some((other, keeping)) = self.keeping.take() {
+                self.evaluator.keep_for(other, keeping);
             }
             return Ok(None);
         };
-        if let Some((_, kept)) = &mut self.kept
-            && !kept.add(self.evaluator, &series)
+        if let Some((_, keeping)) = &mut self.keeping
+            && !keeping.add(self.evaluator, &series)
         {
-            self.kept = None;
+            self.keeping = None;
         }
         self.count += 1;
         if self.count == 1 {

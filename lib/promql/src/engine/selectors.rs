@@ -61,8 +61,8 @@ impl Upcoming {
 }
 
 impl Evaluator<'_> {
-    /// Notes what will be read.
-    pub(super) fn look_ahead(&self, plan: &Plan, grid: Grid) {
+    /// Notes what will be read. `keep`: whether what one selector reads may be kept for another.
+    pub(super) fn look_ahead(&self, plan: &Plan, grid: Grid, keep: bool) {
         let mut walk = Walk { lookback: self.lookback(), found: VecDeque::new() };
         match plan {
             Plan::Text(_) => {}
@@ -74,7 +74,10 @@ impl Evaluator<'_> {
             return;
         }
         let requests = walk.found.iter().map(|(select, request)| (address(*select), request));
-        let twins = Twins::of(self.storage, &requests.collect::<Vec<_>>());
+        let twins = match keep {
+            true => Twins::of(self.storage, &requests.collect::<Vec<_>>()),
+            false => Twins::default(),
+        };
         let operator =
             |select: &Select| self.clock.as_ref().and_then(|clock| clock.profile.find(select));
         let waiting = walk.found.into_iter().map(|(select, request)| Waiting {

@@ -2,9 +2,9 @@
 //! the first of them read is kept for the others.
 //!
 //! What is kept are samples, so it is kept only while it is little and nobody else misses the memory; otherwise the
-//! source is asked again.
+//! source is asked again. A query that then has too little memory starts over and keeps nothing (`Engine::run`).
 
-use std::vec;
+use std::sync::Arc;
 
 use model::Matcher;
 
@@ -12,35 +12,47 @@ use super::evaluate::Evaluator;
 use super::explain::address;
 use super::memory::series_bytes;
 use super::plan::Select;
-use crate::budget::Spare;
+use crate::budget::{Reserved, Spare};
 use crate::storage::{SelectRequest, SeriesData, SeriesSet, Storage, StorageError};
 
 /// Most bytes that a query keeps of one selector.
 const MOST: usize = 1 << 26;
 
-/// Memory is taken in pieces of this many bytes, to ask for it seldom.
-const PIECE: usize = 1 << 18;
-
-/// All selectors of a query that ask for the same, in the order in which they are read.
+/// Selectors of a query that ask for the same.
 #[derive(Default)]
 pub(super) struct Twins {
     families: Vec<Family>,
+    /// Whether anything was kept.
+    kept: bool,
 }
 
+/// All that ask for one thing.
 struct Family {
-    /// Where those lie in the plan that were not read yet.
+    /// Where those lie in the plan that were not read yet, in the order in which they will be.
     selects: Vec<usize>,
     kept: Option<Kept>,
 }
 
-/// Series as they were read.
-#[derive(Default)]
-pub(super) struct Kept {
+/// How a selector gets its series.
+pub(super) enum Turn {
+    Kept(Kept),
+    /// From the source; others want the same, of which this is one.
+    ReadAndKeep(usize),
+    Read,
+}
+
+/// Series that are being read, and kept.
+pub(super) struct Keeping {
     series: Vec<SeriesData>,
-    /// What nobody else misses, and how much of it is not used yet.
-    memory: Vec<Spare>,
-    free: usize,
+    memory: Reserved,
     bytes: usize,
+}
+
+/// Series as they were read.
+#[derive(Clone)]
+pub(super) struct Kept {
+    series: Arc<Vec<SeriesData>>,
+    _memory: Arc<Reserved>,
 }
 
 impl Twins {
@@ -55,7 +67,7 @@ impl Twins {
         }
         families.retain(|(_, selects)| selects.len() > 1);
         let family = |(_, selects)| Family { selects, kept: None };
-        Self { families: families.into_iter().map(family).collect() }
+        Self { families: families.into_iter().map(family).collect(), kept: false }
     }
 
     /// Whether a selector asks for what one before it asks for.
@@ -67,52 +79,14 @@ impl Twins {
         self.families.iter_mut().find(|family| family.selects.contains(&select))
     }
 
-    /// A selector's turn has come: what another one has kept for it, or else whether it should keep what it reads.
+    /// A selector's turn has come.
     fn claim(&mut self, select: usize) -> Turn {
         let Some(family) = self.family(select) else { return Turn::Read };
         family.selects.retain(|other| *other != select);
-        match (family.selects.is_empty(), &family.kept) {
-            (true, _) => family.kept.take().map_or(Turn::Read, Turn::Kept),
-            (false, Some(kept)) => Turn::Kept(kept.copied()),
-            (false, None) => Turn::ReadAndKeep(family.selects[0]),
-        }
-    }
-}
-
-/// How a selector gets its series.
-pub(super) enum Turn {
-    Kept(Kept),
-    /// From the source; others want the same, of which this is one.
-    ReadAndKeep(usize),
-    Read,
-}
-
-impl Kept {
-    /// Keeps a copy of a series; `false` when there is too little memory.
-    pub fn add(&mut self, evaluator: &Evaluator<'_>, series: &SeriesData) -> bool {
-        let bytes = series_bytes(series);
-        self.bytes += bytes;
-        if self.bytes > MOST {
-            return false;
-        }
-        if self.free < bytes {
-            let piece = bytes.max(PIECE);
-            let Some(memory) = Spare::take(&evaluator.shared.budget, piece) else { return false };
-            self.memory.push(memory);
-            self.free += piece;
-        }
-        self.free -= bytes;
-        self.series.push(series.clone());
-        true
-    }
-
-    /// The series for one of several; the memory stays with the others'.
-    fn copied(&self) -> Self {
-        Self { series: self.series.clone(), ..Self::default() }
-    }
-
-    pub fn into_set(self) -> Box<dyn SeriesSet> {
-        Box::new(Again { series: self.series.into_iter(), _memory: self.memory })
+        let Some(next) = family.selects.first() else {
+            return family.kept.take().map_or(Turn::Read, Turn::Kept);
+        };
+        family.kept.clone().map_or(Turn::ReadAndKeep(*next), Turn::Kept)
     }
 }
 
@@ -121,23 +95,58 @@ impl Evaluator<'_> {
         self.upcoming.borrow_mut().twins.claim(address(select))
     }
 
-    /// Keeps what was read for another selector.
-    pub(super) fn keep_for(&self, select: usize, kept: Kept) {
-        if let Some(family) = self.upcoming.borrow_mut().twins.family(select) {
-            family.kept = Some(kept);
+    /// Whether series were kept for other selectors.
+    pub(super) fn has_kept(&self) -> bool {
+        self.upcoming.borrow().twins.kept
+    }
+
+    /// Has others that ask for the same get what was read.
+    pub(super) fn keep_for(&self, select: usize, keeping: Keeping) {
+        let twins = &mut self.upcoming.borrow_mut().twins;
+        twins.kept = true;
+        if let Some(family) = twins.family(select) {
+            let Keeping { series, memory, .. } = keeping;
+            family.kept = Some(Kept { series: Arc::new(series), _memory: Arc::new(memory) });
         }
+    }
+}
+
+impl Keeping {
+    pub fn new(evaluator: &Evaluator<'_>) -> Self {
+        let memory = evaluator.reserve("series of a selector that occurs again");
+        Self { series: Vec::new(), memory, bytes: 0 }
+    }
+
+    /// Keeps a copy of a series; `false` when there is too little memory.
+    pub fn add(&mut self, evaluator: &Evaluator<'_>, series: &SeriesData) -> bool {
+        let bytes = series_bytes(series);
+        self.bytes += bytes;
+        // What is not spare would be missed by somebody.
+        let is_spare = || Spare::take(&evaluator.shared.budget, self.bytes).is_some();
+        if self.bytes > MOST || !is_spare() || self.memory.grow(bytes).is_err() {
+            return false;
+        }
+        self.series.push(series.clone());
+        true
+    }
+}
+
+impl Kept {
+    pub fn into_set(self) -> Box<dyn SeriesSet> {
+        Box::new(Again { kept: self, next: 0 })
     }
 }
 
 /// Series that were read before.
 struct Again {
-    series: vec::IntoIter<SeriesData>,
-    _memory: Vec<Spare>,
+    kept: Kept,
+    next: usize,
 }
 
 impl SeriesSet for Again {
     fn next(&mut self) -> Result<Option<SeriesData>, StorageError> {
-        Ok(self.series.next())
+        self.next += 1;
+        Ok(self.kept.series.get(self.next - 1).cloned())
     }
 
     /// They were told when it was read.

@@ -328,6 +328,35 @@ fn more_than_a_little_is_not_kept_for_a_selector_that_occurs_again() {
 }
 
 #[test]
+fn what_is_kept_is_never_the_end_of_a_query() {
+    let process = MemoryBudget::default();
+    let options = EngineOptions { memory: process.clone(), ..EngineOptions::default() };
+    let engine = Engine::new(options);
+    let run = |simple, max_memory| {
+        let store = Store { simple, ..Store::default() };
+        let options = QueryOptions { max_memory, ..QueryOptions::default() };
+        // Many steps: the answer takes more than what is kept.
+        let query = "rate(a[5m]) / on (k) increase(a[5m])";
+        let result = engine.range(&store, query, 600_000, 3_000_000, 1_000, &options);
+        (result.map(|result| result.stats.peak_bytes), store.log.asked().len())
+    };
+    let (least, with_kept) = (run(false, u64::MAX).0.unwrap(), run(true, u64::MAX).0.unwrap());
+    assert!(least < with_kept, "what is kept counts");
+    assert!(run(true, least - 1).0.is_err());
+    let limits = (0..=4).map(|part| least + (with_kept - least) * part / 4);
+    let requests: Vec<usize> = limits
+        .map(|limit| {
+            let (result, requests) = run(true, limit);
+            assert!(result.is_ok_and(|peak| peak <= limit), "within {limit}");
+            requests
+        })
+        .collect();
+    // One was made in vain, and both again.
+    assert_eq!((requests.first(), requests.last()), (Some(&3), Some(&1)), "{requests:?}");
+    assert_eq!(process.used(), 0);
+}
+
+#[test]
 fn what_was_begun_too_early_for_the_room_there_is_gets_asked_for_again() {
     let store = Store { early: true, cramped: true, ..Store::default() };
     let found = ask(&store, "a - on (k) b").unwrap();
