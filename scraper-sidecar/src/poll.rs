@@ -92,7 +92,8 @@ struct Churned {
 impl Churned {
     /// What is to be asked for now.
     fn due(&mut self, now: i64) -> Option<Stretch> {
-        if now.saturating_sub(self.tried) < self.interval {
+        // The clock may be set back.
+        if (0..self.interval).contains(&now.saturating_sub(self.tried)) {
             return None;
         }
         self.tried = now;
@@ -213,6 +214,10 @@ impl Poller {
     }
 }
 
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
 /// How long to wait after a poll. One without an answer has cost Prometheus nothing: whether it is back is asked soon.
 fn pause(interval: Duration, took: Duration, answered: bool) -> Duration {
     if !answered {
@@ -220,10 +225,6 @@ fn pause(interval: Duration, took: Duration, answered: bool) -> Duration {
     }
     let spared = took.saturating_mul(PAUSE_FACTOR).min(LONGEST_PAUSE.max(interval));
     interval.saturating_sub(took).max(spared)
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }
 
 #[cfg(test)]
@@ -254,5 +255,7 @@ mod tests {
         // Too long ago: it begins anew.
         assert_eq!(churn.due(900_000), None);
         assert_eq!(churn.due(1_000_000), Some(Stretch { from: 890_000, until: 990_000 }));
+        assert_eq!((churn.due(200_000), churn.until), (None, 190_000));
+        assert_eq!(churn.due(300_000), Some(Stretch { from: 190_000, until: 290_000 }));
     }
 }

@@ -18,8 +18,9 @@ impl Cycle {
         }
         for endpoint in &self.fleet.endpoints {
             let base = self.max_series_of(endpoint);
-            let current = reports.get(&endpoint.id).filter(|seen| seen.current);
-            let look = current.and_then(|seen| self.look(&seen.report));
+            // What is on its way to a shard was noted already, and is not in its report.
+            let certain = reports.get(&endpoint.id).filter(|seen| seen.is_certain());
+            let look = certain.and_then(|seen| self.look(&seen.report));
             let track = self.tracks.get_mut(&endpoint.id);
             if let (Some(look), Some(track)) = (look, track) {
                 track.headroom.see(look, self.caps, base, now);
