@@ -72,6 +72,13 @@ impl Observation {
         posts.filter(|request| !request.contains("/token ")).count()
     }
 
+    /// Whether there is a series of each metric.
+    pub(crate) fn has_series(&self, metrics: &[String]) -> bool {
+        let is_of =
+            |series: &String, metric| series.contains(&format!("\"__name__\":\"{metric}\""));
+        metrics.iter().all(|metric| self.series.iter().any(|series| is_of(series, metric)))
+    }
+
     /// Trials that ask for something else, or with other headers, than any request.
     pub(crate) fn strange_trials(&self) -> Vec<&String> {
         let known: BTreeSet<String> =

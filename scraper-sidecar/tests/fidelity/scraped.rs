@@ -111,7 +111,7 @@ async fn compare(copy: Copy, recorder: &Recorder) {
     system.stop().await;
 }
 
-/// Once every target was scraped and all else was sent.
+/// Once every target was scraped, all else was sent, and every recording rule has recorded something.
 async fn settled(
     prometheus: &Prometheus,
     recorder: &Recorder,
@@ -121,11 +121,22 @@ async fn settled(
     let posts = POSTS.iter().find(|(name, _)| *name == copy.name).map_or(0, |(_, posts)| *posts);
     eventually(PATIENCE, &format!("{}: the original scrapes", copy.name), async || {
         let seen = Observation::of(prometheus, recorder, &copy.prefix).await?;
-        if seen.targets() == targets && seen.posts() >= posts {
+        let recorded = recorded(prometheus).await;
+        if seen.targets() == targets && seen.posts() >= posts && seen.has_series(&recorded) {
             Ok(seen)
         } else {
-            Err(format!("{targets} targets, {posts} posts were expected of {seen:#?}"))
+            Err(format!(
+                "{targets} targets, {posts} posts and series {recorded:?} were expected of {seen:#?}"
+            ))
         }
     })
     .await
+}
+
+/// The metrics that recording rules make.
+async fn recorded(prometheus: &Prometheus) -> Vec<String> {
+    let answer = prometheus.get("/api/v1/rules", &[("type", "record")]).await;
+    let groups = answer["groups"].as_array().into_iter().flatten();
+    let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+    rules.map(|rule| rule["name"].as_str().unwrap().to_owned()).collect()
 }
