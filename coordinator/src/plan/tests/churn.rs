@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::properties::{calm, config, happen, happening};
+use super::properties::{calm, config, happen, happening, stays};
 use super::world::{World, limits};
 use super::*;
 use crate::churn::Churn;
@@ -120,11 +120,7 @@ proptest! {
         for id in world.targets.keys() {
             prop_assert_eq!(world.owners(*id).len(), 1);
         }
-        let at_rest = world.assignments();
-        world.history = History::default();
-        let plan = world.cycle();
-        prop_assert_eq!(&plan.moves, &[]);
-        prop_assert_eq!(world.assignments(), at_rest);
+        stays(&mut world)?;
     }
 
     #[test]
