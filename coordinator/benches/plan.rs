@@ -1,7 +1,10 @@
 //! What a plan costs: CPU seconds of a cycle at rest and of a first placement, and memory, at 10k, 100k and 1M targets.
 //!
-//! Fifty series a target and 500 targets a shard: 2,000 shards at the largest size. Fails when a cycle takes more than a
-//! second of CPU, the first one of a million targets included, or ten times the targets more than 25 times as long.
+//! Fifty series a target and 500 targets a shard: 2,000 shards at the largest size. A coordinator plans each ten seconds,
+//! and nothing of a world is in the processor's caches by then; so nothing is here. The best of some runs counts.
+//!
+//! Fails when a cycle takes more than a second of CPU, the first one of a million targets included, or ten times the
+//! targets more than 25 times as long.
 #![allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 
 use std::collections::BTreeMap;
@@ -18,6 +21,7 @@ const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 const TARGETS_PER_SHARD: usize = 500;
 const SERIES: u64 = 50;
 const RUNS: usize = 5;
+const PLACINGS: usize = 3;
 const MAX_SECONDS: f64 = 1.0;
 const MAX_GROWTH: f64 = 25.0;
 const NOW: i64 = 1_700_000_000_000;
@@ -50,7 +54,11 @@ fn measure(targets: usize, groups: u32) -> anyhow::Result<f64> {
         groups,
         ..Snapshot::default()
     };
-    let (first, placed) = timed(|| plan(&seen, &limits, &History::default(), NOW));
+    let place = || plan(&seen, &limits, &History::default(), NOW);
+    let (mut first, placed) = timed(place);
+    for _ in 1..PLACINGS {
+        first = first.min(timed(place).0);
+    }
     anyhow::ensure!(placed.unassigned.is_empty(), "{} not placed", placed.unassigned.len());
     anyhow::ensure!(placed.placed.len() == targets * groups as usize, "not everything placed");
     hand_over(&mut seen, &placed, &job);
@@ -157,9 +165,18 @@ fn hand_over(seen: &mut Snapshot, placed: &Plan, job: &Arc<str>) {
 
 /// Seconds of this thread on a CPU, and the answer: how busy the machine is does not matter.
 fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    empty_caches();
     let before = on_cpu();
     let answer = work();
     (on_cpu() - before, answer)
+}
+
+/// Fills the processor's caches with something else.
+fn empty_caches() {
+    const BYTES: usize = 128 << 20;
+    let mut other = vec![1_u8; BYTES];
+    other.iter_mut().step_by(64).for_each(|byte| *byte = std::hint::black_box(*byte) + 1);
+    std::hint::black_box(&other);
 }
 
 fn on_cpu() -> f64 {
