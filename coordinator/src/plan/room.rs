@@ -134,8 +134,8 @@ impl Planner<'_> {
         while let Some((small, target)) = smaller.pop().filter(|_| lacking > 0) {
             let wish = self.wish(target, small, Some(at), Reach::Ready);
             let wish = Wish { fit: Fit::Spread, ..wish };
-            let any = || most.is_none().then(|| shelves.choose(wish)).flatten();
-            if let Some(to) = shelves.choose_emptiest(wish, most).or_else(any) {
+            // Beside a copy of another group it would soon have to leave again, and so on for ever.
+            if let Some(to) = shelves.choose_emptiest(wish, most) {
                 shelves.reserve(to, small);
                 first.push(Wanted { target, load: small, from: at, to });
                 lacking = lacking.saturating_sub(small);

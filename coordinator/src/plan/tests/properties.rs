@@ -93,8 +93,11 @@ pub(super) fn calm(mut world: World) -> World {
     for shard in 0..world.shards.len() {
         world.find(shard);
     }
-    // The first round ends what was under way; then long enough for every cooldown of a failed move.
-    for _ in 0..2 {
+    // The first round ends what was under way; then long enough for every cooldown of a failed move, and as often as
+    // anything is left to do: some moves are made a few at a time.
+    let mut before = None;
+    while before.as_ref() != Some(&world.assignments()) {
+        before = Some(world.assignments());
         world.pass(Duration::from_secs(36_000));
         world.settle();
     }
