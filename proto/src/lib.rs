@@ -1,6 +1,7 @@
 //! Every contract between processes: the `.proto` sources (under `proto/proto`), the code generated from them
 //! (`src/gen`, checked in; `cargo xtask codegen` renews it) and conversions to and from `model`.
 
+mod columns;
 pub mod convert;
 pub mod push;
 

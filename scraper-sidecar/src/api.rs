@@ -54,7 +54,7 @@ impl Coordination for Service {
         &self,
         request: Request<ReportRequest>,
     ) -> Result<Response<ReportResponse>, Status> {
-        Ok(Response::new(self.views.report(request.into_inner().known_digest)))
+        Ok(Response::new(self.views.report(request.get_ref())))
     }
 }
 

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use proto::coordination::target_report::Health as WireHealth;
-use proto::coordination::{self as wire, ReportResponse, TargetReport, TargetState, engine};
+use proto::coordination::{
+    self as wire, ReportRequest, ReportResponse, TargetColumns, TargetReport, TargetState, engine,
+};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -26,10 +28,10 @@ impl Views {
         (Arc::clone(&self.held.borrow()), Arc::clone(&self.observed.borrow()))
     }
 
-    /// For the coordinator, which takes the shard to hold targets of this digest.
-    pub(crate) fn report(&self, known_digest: u64) -> ReportResponse {
+    /// For the coordinator, as it asks for it.
+    pub(crate) fn report(&self, asked: &ReportRequest) -> ReportResponse {
         let (held, observed) = self.latest();
-        report(&held, &observed, known_digest)
+        report(&held, &observed, asked)
     }
 
     /// For people.
@@ -39,26 +41,30 @@ impl Views {
     }
 }
 
-/// Without labels where these are known: they are most of a report.
-fn report(held: &Held, observed: &Observed, known_digest: u64) -> ReportResponse {
+/// Without labels where these are known: they are most of a report. Then in columns, too, for who takes them.
+fn report(held: &Held, observed: &Observed, asked: &ReportRequest) -> ReportResponse {
     let assignment = &held.assignment;
-    let without_labels = known_digest != 0 && known_digest == assignment.digest();
+    let without_labels = asked.known_digest != 0 && asked.known_digest == assignment.digest();
     let ready = observed.engine.state == EngineState::Ready;
-    let targets = assignment.targets.iter();
+    let said = |target| report_target(observed.scores.of(target), ready);
+    let in_columns = without_labels && asked.columns;
+    let columns = in_columns.then(|| TargetColumns::of(assignment.targets.iter().map(said)));
+    let each = assignment.targets.iter().filter(|_| !in_columns);
     ReportResponse {
         epoch: assignment.epoch,
         version: assignment.version,
         config_hash: assignment.config_hash().to_owned(),
-        targets: targets
+        targets: each
             .map(|target| TargetReport {
                 target: Some(wire_target(target, without_labels)),
-                ..report_target(observed.scores.of(target), ready)
+                ..said(target)
             })
             .collect(),
         engine: Some(report_engine(held, observed)),
         protocol: proto::push::PROTOCOL,
         stop: Some(assignment.stop.clone()),
         without_labels,
+        columns,
     }
 }
 
@@ -159,7 +165,7 @@ struct EngineSummary {
 }
 
 fn summary(held: &Held, observed: &Observed) -> Summary {
-    let report = report(held, observed, 0);
+    let report = report(held, observed, &ReportRequest::default());
     let mut counts = TargetCounts { total: report.targets.len(), ..TargetCounts::default() };
     for target in &report.targets {
         match target.health() {

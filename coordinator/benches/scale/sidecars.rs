@@ -10,7 +10,7 @@ use proto::coordination::coordination_server::{Coordination, CoordinationServer}
 use proto::coordination::target_report::Health;
 use proto::coordination::{
     AssignRequest, AssignResponse, Engine, ReportRequest, ReportResponse, StopScrape, Target,
-    TargetReport, engine,
+    TargetColumns, TargetReport, engine,
 };
 use proto::push;
 use tonic::service::Routes;
@@ -91,7 +91,7 @@ impl Coordination for Service {
     ) -> Result<Response<ReportResponse>, Status> {
         let mut held = self.held.lock();
         held.scrapes += 1;
-        let known = request.into_inner().known_digest;
+        let ReportRequest { known_digest: known, columns } = request.into_inner();
         let without_labels = known != 0 && known == held.digest;
         let targets = held.targets.values().map(|target| TargetReport {
             target: Some(match without_labels {
@@ -109,11 +109,16 @@ impl Coordination for Service {
             churn_per_hour: Some(if target.id % 10 == 0 { 600 } else { 0 }),
             ..TargetReport::default()
         });
+        let (targets, columns) = match without_labels && columns {
+            true => (Vec::new(), Some(TargetColumns::of(targets))),
+            false => (targets.collect(), None),
+        };
         Ok(Response::new(ReportResponse {
             epoch: held.epoch,
             version: held.version,
             config_hash: held.config_hash.clone(),
-            targets: targets.collect(),
+            targets,
+            columns,
             engine: Some(Engine { state: engine::State::Ready.into(), ..Engine::default() }),
             protocol: push::PROTOCOL,
             stop: Some(held.stop.clone()),

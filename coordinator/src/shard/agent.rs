@@ -260,13 +260,10 @@ impl Worker {
     async fn report(&mut self, round: u64, prometheus: Option<&str>) {
         let began = Instant::now();
         let known_digest = if self.without_known { 0 } else { self.shown.borrow().digest() };
-        let request = Request::new(ReportRequest { known_digest });
+        let request = Request::new(ReportRequest { known_digest, columns: true });
         let answer = tokio::time::timeout(self.timeout, self.client.report(request)).await;
         let outcome = match answer.unwrap_or_else(|_| Err(self.late())) {
-            Ok(report) => match self.doubt(report.get_ref()) {
-                None => self.kept(report.into_inner(), known_digest),
-                Some(doubt) => Err(doubt),
-            },
+            Ok(report) => self.kept(report.into_inner(), known_digest),
             Err(status) => Err(describe(&status)),
         };
         self.without_known = outcome.is_err();
@@ -293,19 +290,17 @@ impl Worker {
         });
     }
 
-    /// A report as it is kept: it shares what has not changed since the last one, or since the push after it.
+    /// A report as it is kept, if it can be true: it shares what has not changed since the last one, or since the push
+    /// after it.
     fn kept(&self, report: ReportResponse, asked: u64) -> Result<Report, String> {
         let view = self.shown.borrow();
         let reported = view.report.as_ref().map(|report| &report.targets);
         let known = view.newer().map(|push| &push.targets).or(reported);
-        Report::from_wire(report, asked, known.unwrap_or(&Arc::default()))
-    }
-
-    fn doubt(&self, report: &ReportResponse) -> Option<String> {
-        let view = self.shown.borrow();
+        let report = Report::from_wire(report, asked, known.unwrap_or(&Arc::default()))?;
         let taken = view.applied.as_ref();
-        believe::doubt(report)
-            .or_else(|| taken.and_then(|(_, push)| believe::contradiction(report, push)))
+        let doubt = believe::doubt(&report)
+            .or_else(|| taken.and_then(|(_, push)| believe::contradiction(&report, push)));
+        doubt.map_or(Ok(report), Err)
     }
 
     async fn assign(&mut self, push: &Arc<Push>) {

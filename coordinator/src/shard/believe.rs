@@ -1,9 +1,10 @@
 //! Whether a report can be true. One that cannot is treated as no answer: planning on it would move targets, or raise the
 //! epoch, because of a bug or a mix-up at one shard.
 
-use proto::coordination::ReportResponse;
+use std::sync::Arc;
 
-use crate::shard::push::Push;
+use super::push::Push;
+use super::told::{Report, Told};
 
 /// An epoch is a number of starts of coordinators, a version a number of pushes.
 const MOST_STARTS: u64 = 1 << 40;
@@ -11,22 +12,19 @@ const MOST_STARTS: u64 = 1 << 40;
 const MOST_SERIES: u64 = 100_000_000;
 
 /// Why a report cannot be true.
-pub(crate) fn doubt(report: &ReportResponse) -> Option<String> {
+pub(super) fn doubt(report: &Report) -> Option<String> {
     if report.epoch > MOST_STARTS || report.version > MOST_STARTS {
         let (epoch, version) = (report.epoch, report.version);
         return Some(format!("not believed: it reports epoch {epoch} version {version}"));
     }
-    for held in &report.targets {
-        let Some(target) = &held.target else {
-            return Some("not believed: it reports a target without saying which".to_owned());
-        };
+    for held in report.held() {
+        let (target, id) = (held.target, held.target.id);
         let series = held.samples_post_relabel.max(target.series);
         if series > MOST_SERIES {
-            let id = target.id;
             return Some(format!("not believed: it reports {series} series of target {id:016x}"));
         }
         if held.good_scrapes > held.scrapes {
-            let (good, all, id) = (held.good_scrapes, held.scrapes, target.id);
+            let (good, all) = (held.good_scrapes, held.scrapes);
             return Some(format!(
                 "not believed: it reports {good} good ones of {all} scrapes of target {id:016x}"
             ));
@@ -36,13 +34,14 @@ pub(crate) fn doubt(report: &ReportResponse) -> Option<String> {
 }
 
 /// Why a report cannot be true beside what the shard has taken: under the same version it has other targets.
-pub(crate) fn contradiction(report: &ReportResponse, taken: &Push) -> Option<String> {
-    if (report.epoch, report.version) != (taken.epoch, taken.version) {
+pub(super) fn contradiction(report: &Report, taken: &Push) -> Option<String> {
+    if (report.epoch, report.version) != (taken.epoch, taken.version)
+        || Arc::ptr_eq(&report.targets, &taken.targets)
+    {
         return None;
     }
-    let reported = report.targets.iter().filter_map(|held| held.target.as_ref());
-    let reported = reported.map(|target| target.id);
-    if ids(reported) == ids(taken.targets.iter().map(|told| told.id)) {
+    let ids = |targets: &[Told]| targets.iter().map(|told| told.id).collect::<Vec<_>>();
+    if ids(&report.targets) == ids(&taken.targets) {
         return None;
     }
     let (version, reported, taken) = (report.version, report.targets.len(), taken.targets.len());
@@ -51,23 +50,15 @@ pub(crate) fn contradiction(report: &ReportResponse, taken: &Push) -> Option<Str
     ))
 }
 
-fn ids(ids: impl Iterator<Item = u64>) -> Vec<u64> {
-    let mut ids: Vec<u64> = ids.collect();
-    ids.sort_unstable();
-    ids
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
-    use proto::coordination::{StopScrape, Target, TargetReport};
+    use proto::coordination::{ReportResponse, StopScrape, Target, TargetReport};
 
     use super::*;
-    use crate::shard::told::Told;
 
-    fn report(series: u64, scrapes: u64, good_scrapes: u64) -> ReportResponse {
+    fn report(series: u64, scrapes: u64, good_scrapes: u64) -> Report {
         let target = Target { id: 7, ..Target::default() };
         let held = TargetReport {
             target: Some(target),
@@ -76,13 +67,19 @@ mod tests {
             good_scrapes,
             ..TargetReport::default()
         };
-        ReportResponse { epoch: 3, version: 9, targets: vec![held], ..ReportResponse::default() }
+        let wire = ReportResponse {
+            epoch: 3,
+            version: 9,
+            targets: vec![held],
+            ..ReportResponse::default()
+        };
+        Report::from_wire(wire, 0, &Arc::default()).unwrap()
     }
 
     #[test]
     fn a_report_that_can_be_true_is_believed() {
         assert_eq!(doubt(&report(5_000_000, 10, 10)), None);
-        assert_eq!(doubt(&ReportResponse::default()), None);
+        assert_eq!(doubt(&Report::default()), None);
     }
 
     #[test]
@@ -107,18 +104,16 @@ mod tests {
             assert!(said.starts_with("not believed: it reports 1 targets as version 9"), "{said}");
         }
         // It has another version, and may have lost it all.
-        let newer = ReportResponse { version: 10, ..honest };
+        let newer = Report { version: 10, ..honest };
         assert_eq!(contradiction(&newer, &taken(&[])), None);
-        assert_eq!(contradiction(&ReportResponse::default(), &taken(&[7])), None);
+        assert_eq!(contradiction(&Report::default(), &taken(&[7])), None);
     }
 
     #[test]
     fn absurd_numbers_are_not_believed() {
-        let epoch = ReportResponse { epoch: u64::MAX, ..report(1, 1, 1) };
-        let version = ReportResponse { version: u64::MAX, ..report(1, 1, 1) };
-        let nameless =
-            ReportResponse { targets: vec![TargetReport::default()], ..ReportResponse::default() };
-        for lie in [epoch, version, nameless, report(u64::MAX, 1, 1), report(1, 1, 2)] {
+        let epoch = Report { epoch: u64::MAX, ..report(1, 1, 1) };
+        let version = Report { version: u64::MAX, ..report(1, 1, 1) };
+        for lie in [epoch, version, report(u64::MAX, 1, 1), report(1, 1, 2)] {
             let said = doubt(&lie).unwrap();
             assert!(said.starts_with("not believed: "), "{said}");
         }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use model::Labels;
 use proto::convert::{labels_from_coordination, labels_to_coordination};
 use proto::coordination::target_report::Health;
-use proto::coordination::{Engine, ReportResponse, StopScrape, Target, TargetReport, TargetState};
+use proto::coordination::{
+    Engine, LastError, ReportResponse, StopScrape, Target, TargetColumns, TargetReport, TargetState,
+};
 use proto::push;
 
 use crate::churn::PerHour;
@@ -142,6 +144,27 @@ impl Score {
             churn: report.churn_per_hour.into(),
         }
     }
+
+    /// Of each target, from columns that go together.
+    fn from_columns(columns: TargetColumns) -> Vec<Self> {
+        let score = |at: usize| Self {
+            health: Health::try_from(columns.health[at]).unwrap_or_default(),
+            last_error: None,
+            last_scrape_ms: columns.last_scrape_ms[at],
+            last_scrape_duration_seconds: columns.last_scrape_duration_seconds[at],
+            scrapes: columns.scrapes[at],
+            good_scrapes: columns.good_scrapes[at],
+            samples_post_relabel: columns.samples_post_relabel[at],
+            churn: columns.churn_per_hour[at].checked_sub(1).into(),
+        };
+        let mut scores: Vec<Self> = (0..columns.health.len()).map(score).collect();
+        for LastError { at, error } in columns.last_errors {
+            if let Some(score) = scores.get_mut(at as usize) {
+                score.last_error = Some(error.into());
+            }
+        }
+        scores
+    }
 }
 
 impl Report {
@@ -152,25 +175,31 @@ impl Report {
         asked: u64,
         known: &Arc<[Told]>,
     ) -> Result<Self, String> {
-        report.targets.retain(|held| held.target.is_some());
-        report.targets.sort_by_key(id_of);
-        let (targets, digest) = match report.without_labels {
-            true if report.targets.iter().map(id_of).eq(known.iter().map(|told| told.id)) => {
-                (Arc::clone(known), asked)
-            }
-            true => return Err("it reports without labels targets that are not known".to_owned()),
-            false => {
-                let told = |target| Told::from_wire(target, find(known, target.id));
-                let wire = report.targets.iter().filter_map(|held| held.target.as_ref());
-                let targets: Arc<[Told]> = wire.map(told).collect();
-                let digest = Told::digest(targets.iter());
-                (targets, digest)
-            }
+        let (columns, mut held) = (report.columns.take(), std::mem::take(&mut report.targets));
+        held.sort_by_key(id_of);
+        if held.iter().any(|held| held.target.is_none()) {
+            return Err("not believed: it reports a target without saying which".to_owned());
+        }
+        let without = columns.is_some() || report.without_labels;
+        let is_known = match &columns {
+            Some(columns) => columns.count() == Some(known.len()),
+            None => held.iter().map(id_of).eq(known.iter().map(|told| told.id)),
         };
+        if without && !is_known {
+            let count = columns.map_or(held.len(), |columns| columns.health.len());
+            let (version, known) = (report.version, known.len());
+            return Err(format!(
+                "not believed: it reports {count} targets as version {version} without labels, which are not the {known} that are known"
+            ));
+        }
+        let targets = if without { Arc::clone(known) } else { told(&held, known) };
         Ok(Self {
+            digest: if without { asked } else { Told::digest(targets.iter()) },
             targets,
-            scores: report.targets.iter().map(Score::from_wire).collect(),
-            digest,
+            scores: match columns {
+                Some(columns) => Score::from_columns(columns),
+                None => held.iter().map(Score::from_wire).collect(),
+            },
             epoch: report.epoch,
             version: report.version,
             config_hash: report.config_hash,
@@ -215,6 +244,12 @@ impl Report {
     pub(crate) fn held(&self) -> impl Iterator<Item = Held<'_>> {
         self.targets.iter().zip(&self.scores).map(|(target, score)| Held { target, score })
     }
+}
+
+/// The targets of a report, in the same order.
+fn told(held: &[TargetReport], known: &[Told]) -> Arc<[Told]> {
+    let told = |target| Told::from_wire(target, find(known, target.id));
+    held.iter().filter_map(|held| held.target.as_ref()).map(told).collect()
 }
 
 fn id_of(held: &TargetReport) -> u64 {
@@ -301,8 +336,51 @@ mod tests {
         assert_eq!((report.held().next().unwrap().scrapes, report.digest), (3, digest));
         for other in [&[][..], &[told(6, "prod")], &[told(5, "prod"), told(6, "prod")]] {
             let error = Report::from_wire(wire.clone(), digest, &Arc::from(other)).unwrap_err();
-            assert_eq!(error, "it reports without labels targets that are not known");
+            assert!(error.starts_with("not believed: it reports 1 targets"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_report_in_columns_is_the_same_as_one_of_messages_and_is_refused_where_they_do_not_fit() {
+        let known: Arc<[Told]> = Arc::from([told(5, "prod"), told(6, "prod")]);
+        let held = |told: &Told, scrapes, last_error: &str, churn_per_hour| TargetReport {
+            target: Some(Target { labels: Vec::new(), job: String::new(), ..told.to_wire() }),
+            health: Health::Up.into(),
+            last_error: last_error.to_owned(),
+            last_scrape_ms: 1_000 * 7,
+            last_scrape_duration_seconds: 0.5,
+            scrapes,
+            good_scrapes: 2,
+            samples_scraped: 9,
+            samples_post_relabel: 8,
+            churn_per_hour,
+        };
+        let targets = vec![held(&known[0], 3, "", Some(0)), held(&known[1], 4, "refused", None)];
+        let columns = Some(TargetColumns::of(targets.clone().into_iter()));
+        let messages = ReportResponse { targets, without_labels: true, ..Default::default() };
+        let wire = ReportResponse { columns, targets: Vec::new(), ..messages.clone() };
+        let said = |wire: ReportResponse| {
+            let report = Report::from_wire(wire, 77, &known).unwrap();
+            assert!(Arc::ptr_eq(&report.targets, &known));
+            format!("{report:?}")
+        };
+        assert_eq!(said(wire.clone()), said(messages));
+        let error = |wire: &ReportResponse, known: &[Told]| {
+            Report::from_wire(wire.clone(), 77, &Arc::from(known)).unwrap_err()
+        };
+        let text = "not believed: it reports 2 targets as version 0 without labels, which are not the 1 that are known";
+        assert_eq!(error(&wire, &known[..1]), text);
+        let mut ragged = wire;
+        ragged.columns.as_mut().unwrap().scrapes.pop();
+        assert!(error(&ragged, &known).starts_with("not believed: "));
+    }
+
+    #[test]
+    fn a_report_that_names_no_target_is_not_believed() {
+        let targets = vec![TargetReport::default()];
+        let nameless = ReportResponse { targets, ..ReportResponse::default() };
+        let error = Report::from_wire(nameless, 0, &Arc::default()).unwrap_err();
+        assert!(error.starts_with("not believed: "), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use proto::coordination::coordination_server::{Coordination, CoordinationServer}
 use proto::coordination::target_report::Health;
 use proto::coordination::{
     AssignRequest, AssignResponse, Engine, ReportRequest, ReportResponse, StopScrape, Target,
-    TargetReport, TargetState, engine,
+    TargetColumns, TargetReport, TargetState, engine,
 };
 use proto::push;
 use tonic::service::Routes;
@@ -198,7 +198,7 @@ impl Coordination for Service {
         self.hang_if_told().await;
         let mut shard = self.shard.lock();
         let mut report = report(&mut shard);
-        shorten(&mut report, request.into_inner().known_digest);
+        shorten(&mut report, request.get_ref().known_digest);
         match shard.mode {
             Mode::FalseEpoch => report.epoch = u64::MAX,
             Mode::FalseSeries => {
@@ -206,6 +206,10 @@ impl Coordination for Service {
             }
             Mode::FalseTargets => report.targets.clear(),
             _ => {}
+        }
+        if report.without_labels && request.get_ref().columns {
+            let targets = std::mem::take(&mut report.targets);
+            report.columns = Some(TargetColumns::of(targets.into_iter()));
         }
         Ok(Response::new(report))
     }
@@ -303,5 +307,6 @@ fn report(shard: &mut Shard) -> ReportResponse {
         protocol: shard.protocol,
         stop: (shard.protocol >= push::PROTOCOL).then(|| shard.stop.clone()),
         without_labels: false,
+        columns: None,
     }
 }

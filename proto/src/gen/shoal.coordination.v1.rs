@@ -179,6 +179,9 @@ pub struct ReportRequest {
     /// job and labels of the targets. 0: it does not know.
     #[prost(fixed64, tag = "1")]
     pub known_digest: u64,
+    /// Whether what is said of the targets may come in columns where their labels are left out.
+    #[prost(bool, tag = "2")]
+    pub columns: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportResponse {
@@ -200,6 +203,40 @@ pub struct ReportResponse {
     /// The targets have neither job nor labels: they are those of `known_digest`.
     #[prost(bool, tag = "12")]
     pub without_labels: bool,
+    /// Instead of `targets`, where the asker takes it: of the targets of `known_digest`.
+    #[prost(message, optional, tag = "13")]
+    pub columns: ::core::option::Option<TargetColumns>,
+}
+/// What a shard says of targets that the asker knows, as in TargetReport: entries in order of the targets' ids, one of
+/// each column for each target. Less work than a message for each of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TargetColumns {
+    #[prost(enumeration = "target_report::Health", repeated, tag = "1")]
+    pub health: ::prost::alloc::vec::Vec<i32>,
+    #[prost(int64, repeated, tag = "2")]
+    pub last_scrape_ms: ::prost::alloc::vec::Vec<i64>,
+    #[prost(double, repeated, tag = "3")]
+    pub last_scrape_duration_seconds: ::prost::alloc::vec::Vec<f64>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub scrapes: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, repeated, tag = "5")]
+    pub good_scrapes: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, repeated, tag = "6")]
+    pub samples_post_relabel: ::prost::alloc::vec::Vec<u64>,
+    /// One more than the number; 0: not known (yet).
+    #[prost(uint32, repeated, tag = "7")]
+    pub churn_per_hour: ::prost::alloc::vec::Vec<u32>,
+    /// Of those that have one.
+    #[prost(message, repeated, tag = "8")]
+    pub last_errors: ::prost::alloc::vec::Vec<LastError>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LastError {
+    /// Which target, from 0.
+    #[prost(uint32, tag = "1")]
+    pub at: u32,
+    #[prost(string, tag = "2")]
+    pub error: ::prost::alloc::string::String,
 }
 /// The Prometheus of a shard.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

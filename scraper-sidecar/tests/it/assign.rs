@@ -2,7 +2,7 @@
 
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::target_report::Health;
-use proto::coordination::{Stop, StopScrape, TargetState, engine};
+use proto::coordination::{ReportRequest, Stop, StopScrape, TargetColumns, TargetState, engine};
 use testkit::eventually;
 use testkit::target::Target;
 
@@ -60,13 +60,14 @@ async fn assigned_targets_are_scraped_with_their_labels_and_reported() {
 }
 
 #[tokio::test]
-async fn a_report_leaves_out_labels_only_where_they_are_known() {
+async fn a_report_leaves_out_labels_only_where_they_are_known_and_has_columns_for_who_takes_them() {
     let world = World::new().await;
     let mut wanted = target(7, "127.0.0.1:1", &[("env", "prod")]);
     wanted.state = TargetState::Leaving.into();
     let taken = world.assign(push(1, CONFIG, vec![wanted.clone()])).await;
-    let short = world.report_beside(taken.digest).await;
-    assert!(short.without_labels);
+    let asked = |known_digest, columns| ReportRequest { known_digest, columns };
+    let short = world.report_as(asked(taken.digest, false)).await;
+    assert!(short.without_labels && short.columns.is_none());
     let only = proto::coordination::Target {
         id: 7,
         state: wanted.state,
@@ -74,9 +75,12 @@ async fn a_report_leaves_out_labels_only_where_they_are_known() {
         ..Default::default()
     };
     assert_eq!(short.targets[0].target.as_ref(), Some(&only));
+    let columns = TargetColumns::of(short.targets.into_iter());
+    let shortest = world.report_as(asked(taken.digest, true)).await;
+    assert_eq!((shortest.columns, shortest.targets), (Some(columns), Vec::new()));
     for other in [0, taken.digest ^ 1] {
-        let whole = world.report_beside(other).await;
-        assert!(!whole.without_labels);
+        let whole = world.report_as(asked(other, true)).await;
+        assert!(!whole.without_labels && whole.columns.is_none());
         assert_eq!(whole.targets[0].target.as_ref(), Some(&wanted));
     }
 }

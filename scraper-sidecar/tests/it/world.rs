@@ -140,12 +140,12 @@ impl World {
     }
 
     pub(crate) async fn report(&self) -> ReportResponse {
-        self.report_beside(0).await
+        self.report_as(ReportRequest::default()).await
     }
 
-    /// For one that takes the shard to hold targets of this digest.
-    pub(crate) async fn report_beside(&self, known_digest: u64) -> ReportResponse {
-        self.client().report(ReportRequest { known_digest }).await.unwrap().into_inner()
+    /// As somebody asks for it.
+    pub(crate) async fn report_as(&self, asked: ReportRequest) -> ReportResponse {
+        self.client().report(asked).await.unwrap().into_inner()
     }
 
     /// Waits until a target's report is as wanted.
