@@ -49,7 +49,7 @@ fn measure(targets: usize, groups: u32) -> anyhow::Result<f64> {
     let limits = limits();
     let job: Arc<str> = Arc::from("pods");
     let mut seen = Snapshot {
-        targets: sizes(targets, &job),
+        targets: sizes(targets, &job).into(),
         shards: fleet(shards, groups, limits.max_series),
         groups,
         ..Snapshot::default()

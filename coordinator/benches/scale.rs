@@ -39,7 +39,7 @@ fn main() -> anyhow::Result<()> {
     }
     println!(
         "   targets  shards  all held after  CPU till then  pushed till then  CPU a turn  turn  pushed at rest  \
-         1 % new: pushed  resident  peak"
+         1 % new: pushed  CPU  turns  resident  peak"
     );
     for targets in sizes()? {
         runtime.block_on(measure(targets))?;
@@ -71,14 +71,16 @@ async fn measure(targets: usize) -> anyhow::Result<()> {
     let phases = child.phases().await?;
     let at_rest = child.metric("pushed_bytes_total").await? - pushed;
     let before_new = child.metric("pushed_bytes_total").await?;
+    let (cpu_before, turns_before) = (child.cpu()?, child.turns().await?);
     let more = targets / 100;
     world.add(targets, more)?;
     world.wait_until_held(&child, targets + more).await?;
     let delta = child.metric("pushed_bytes_total").await? - before_new;
+    let (cpu_new, turns_new) = (child.cpu()? - cpu_before, child.turns().await? - turns_before);
     let (resident, peak) = child.memory()?;
     println!(
         "{targets:>10}  {:>6}  {all_after:>12.1} s  {first_cpu:>11.1} s  {:>12.1} MB  {cpu_a_turn:>8.2} s  {turn:>4.2} s  \
-         {at_rest:>12.0} B  {:>12.1} kB  {:>4} MiB  {:>4} MiB",
+         {at_rest:>12.0} B  {:>12.1} kB  {cpu_new:>4.1} s  {turns_new:>4}  {:>4} MiB  {:>4} MiB",
         world.shards(),
         first_pushed / 1e6,
         delta / 1e3,

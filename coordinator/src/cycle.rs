@@ -7,7 +7,6 @@ mod naming;
 mod observe;
 mod switch;
 mod tags;
-mod tally;
 mod tell;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -64,7 +63,7 @@ struct Track {
     doubt: Option<String>,
     /// Since when it has not taken what it was handed.
     deaf_since: Option<i64>,
-    /// The targets, by their digest, whose labels were compared with those found, and the round of these.
+    /// The targets, by their digest, whose labels were compared with those found, and the number of these.
     as_found: Option<(u64, u64)>,
     headroom: Headroom,
 }
@@ -95,8 +94,9 @@ pub(crate) struct Cycle {
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
     found: Arc<Found>,
-    /// The round in which that has changed last.
-    found_round: u64,
+    /// How often that has changed, and what was other then than the time before.
+    found_number: u64,
+    found_changed: HashSet<u64>,
     naming: Naming,
     recall: Recall,
     /// The answers of discovery that `found` was made of.
@@ -104,8 +104,8 @@ pub(crate) struct Cycle {
     explorer: Explorer,
     sizes: HashMap<u64, Size>,
     churn: Churn,
-    /// Whether they have changed since the last snapshot.
-    sizes_changed: bool,
+    /// Targets of which one of these has changed since the last snapshot.
+    resized: HashSet<u64>,
     trial_errors: HashMap<u64, String>,
     fleet: Arc<Fleet>,
     agents: Agents,
@@ -166,14 +166,15 @@ impl Cycle {
             groups,
             complete: HashSet::new(),
             found: Arc::default(),
-            found_round: 0,
+            found_number: 0,
+            found_changed: HashSet::new(),
             naming: Naming::default(),
             recall,
             found_in: None,
             explorer: Explorer::start(config.explore_concurrency, ctx),
             sizes: HashMap::new(),
             churn: Churn::default(),
-            sizes_changed: false,
+            resized: HashSet::new(),
             trial_errors: HashMap::new(),
             fleet: Arc::default(),
             agents: Agents::new(metrics.pushes.clone()),

@@ -390,7 +390,12 @@ async fn place(
     targets.sort_by_key(|target| target.id);
     targets.dedup_by_key(|target| target.id);
     forecast.add_targets(&targets, &limits);
-    let seen = Snapshot { targets, rules, groups: request.replicas, ..Snapshot::default() };
+    let seen = Snapshot {
+        targets: targets.into(),
+        rules,
+        groups: request.replicas,
+        ..Snapshot::default()
+    };
     let bounds = limits.clone();
     let planned = tokio::task::spawn_blocking(move || {
         foresee(seen, &bounds, &History::default(), 0, (STEP_MS, MOST_TURNS))

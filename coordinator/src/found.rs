@@ -26,6 +26,8 @@ pub(crate) struct Found {
     pub(crate) config: Option<Arc<promconf::Config>>,
     /// Ascending and distinct by id.
     pub(crate) targets: Vec<FoundTarget>,
+    /// The ids of these, one beside the other: a search in a million of them would wait for memory at each step.
+    ids: Vec<u64>,
     /// Dropped by relabelling, a bounded number a job.
     pub(crate) dropped: Vec<(Arc<str>, Labels)>,
     pub(crate) dropped_counts: BTreeMap<Arc<str>, usize>,
@@ -63,24 +65,52 @@ impl FoundTarget {
 }
 
 impl Found {
+    /// With nothing but these, which ascend by id.
+    fn of(targets: Vec<FoundTarget>) -> Self {
+        let ids = targets.iter().map(|found| found.target.id).collect();
+        Self { targets, ids, ..Self::default() }
+    }
+
     /// The same, with the ids that are remembered; `is_held` knows the ids that some shard holds.
     pub(crate) fn renamed(&self, memory: &Memory, is_held: impl Fn(u64) -> bool) -> Self {
         let mut targets = self.targets.clone();
         names::assign_again(&mut targets, memory, self, is_held);
         Self {
             config: self.config.clone(),
-            targets,
             dropped: self.dropped.clone(),
             dropped_counts: self.dropped_counts.clone(),
             held_jobs: self.held_jobs.clone(),
             errors: self.errors.clone(),
+            ..Self::of(targets)
         }
     }
 
     /// The target of an id.
     pub(crate) fn get(&self, id: u64) -> Option<&FoundTarget> {
-        let at = self.targets.binary_search_by_key(&id, |found| found.target.id).ok()?;
-        self.targets.get(at)
+        self.targets.get(self.ids.binary_search(&id).ok()?)
+    }
+
+    /// All targets with their ids, ascending by these.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u64, &FoundTarget)> {
+        self.ids.iter().copied().zip(&self.targets)
+    }
+
+    /// Ids of targets that are new, or not what they were `before`.
+    pub(crate) fn changed_since(&self, before: &Self) -> HashSet<u64> {
+        let mut others = before.each().peekable();
+        let is_same = |one: &FoundTarget, other: &FoundTarget| {
+            (Arc::ptr_eq(&one.target, &other.target) || one.target == other.target)
+                && one.job == other.job
+        };
+        let mut changed = HashSet::new();
+        for (id, found) in self.each() {
+            while others.next_if(|(other, _)| *other < id).is_some() {}
+            let other = others.next_if(|(other, _)| *other == id);
+            if !other.is_some_and(|(_, other)| is_same(found, other)) {
+                changed.insert(id);
+            }
+        }
+        changed
     }
 }
 
@@ -95,7 +125,7 @@ pub(crate) fn find(
 ) -> Found {
     let by_job: HashMap<&str, &JobGroups> =
         groups.iter().map(|groups| (groups.job.as_str(), groups)).collect();
-    let mut found = Found { config: Some(Arc::clone(config)), ..Found::default() };
+    let mut found = Found::default();
     let whole = before.whole_groups(config);
     for job in &config.scrape_configs {
         let populator = Populator::new(job);
@@ -128,7 +158,8 @@ pub(crate) fn find(
         }
     }
     names::assign(&mut found.targets, memory, before);
-    found
+    let Found { ids, targets, .. } = Found::of(std::mem::take(&mut found.targets));
+    Found { config: Some(Arc::clone(config)), ids, targets, ..found }
 }
 
 /// What became of groups, by job and group.

@@ -28,6 +28,7 @@ mod room;
 mod rules;
 mod scale;
 mod shelves;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,7 @@ pub use decision::{Decision, MovePhase, MoveReport, Reason, WhyMoved};
 pub use lifecycle::{LifeLimits, Rung, ShardLife, Shipped};
 use rules::RuleBook;
 pub use rules::{Pin, Rule, Rules, Spread, Tag};
+pub use tally::{Sum, Tally};
 
 /// Series that Prometheus adds to each target.
 pub const SERIES_PER_SCRAPE: u64 = 5;
@@ -84,7 +86,7 @@ impl FromStr for ShardId {
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// What discovery has found; ascending and distinct by id.
-    pub targets: Vec<TargetView>,
+    pub targets: Arc<[TargetView]>,
     /// The shards that exist; ascending by id, ordinals of a group without holes.
     pub shards: Vec<ShardView>,
     /// How many replica groups there are to be.
@@ -343,6 +345,8 @@ pub struct Plan {
     /// Whether something is under way, so that the next plan should not wait long.
     pub busy: bool,
     pub history: History,
+    /// What was there before it.
+    pub tally: Tally,
 }
 
 /// A target on a shard, as it is to be.

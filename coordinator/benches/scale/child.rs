@@ -102,11 +102,15 @@ impl Child {
         Ok(shown)
     }
 
+    /// Turns that have ended.
+    pub(crate) async fn turns(&self) -> anyhow::Result<f64> {
+        self.metric("cycle_duration_seconds_count").await
+    }
+
     /// Until so many further turns have ended.
     pub(crate) async fn wait_for_turns(&self, turns: u64) -> anyhow::Result<()> {
-        let name = "cycle_duration_seconds_count";
-        let before = self.metric(name).await?;
-        self.wait_for(async || Ok(self.metric(name).await? >= before + turns as f64)).await
+        let before = self.turns().await?;
+        self.wait_for(async || Ok(self.turns().await? >= before + turns as f64)).await
     }
 
     /// Until it is so.

@@ -10,11 +10,10 @@ use tracing::{debug, info};
 
 use super::Cycle;
 use super::observe::Reports;
-use super::tally::{Sum, Tally};
 use crate::found::FoundTarget;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
-    Condition, Desired, History, Plan, Reason, Rung, ShardId, Shipped, Size, Snapshot, State,
+    Condition, Desired, History, Plan, Reason, Rung, ShardId, Shipped, Size, Snapshot, State, Sum,
 };
 use crate::shard::Wanted;
 use crate::shard::agent::PROMPT;
@@ -128,12 +127,16 @@ impl Cycle {
     /// again before one side has changed.
     fn is_all_as_found(&mut self, shard: ShardId, report: &Report) -> bool {
         let Some(track) = self.tracks.get_mut(&shard) else { return false };
-        let sides = Some((report.digest, self.found_round));
+        let sides = Some((report.digest, self.found_number));
         if track.as_found == sides {
             return true;
         }
-        let found = &self.found;
-        let same = |held: &Told| found.get(held.id).is_none_or(|found| is_as_found(held, found));
+        let (found, changed) = (&self.found, &self.found_changed);
+        let before = Some((report.digest, self.found_number.wrapping_sub(1)));
+        let was_same = |held: &Told| track.as_found == before && !changed.contains(&held.id);
+        let same = |held: &Told| {
+            was_same(held) || found.get(held.id).is_none_or(|found| is_as_found(held, found))
+        };
         let all_same = report.targets.iter().all(same);
         track.as_found = sides.filter(|_| all_same);
         all_same
@@ -166,11 +169,10 @@ impl Cycle {
 
     /// Publishes the picture and the metrics.
     pub(super) fn show(&self, seen: Snapshot, plan: &Plan, mut reports: Reports) {
-        let tally = Tally::of(&seen, &self.limits);
         let mut shards = Vec::with_capacity(seen.shards.len());
-        let sums = tally.sums.iter().copied();
-        for ((view, endpoint), sum) in seen.shards.iter().zip(&self.fleet.endpoints).zip(sums) {
-            let Sum { series, load, churn } = sum;
+        for (view, endpoint) in seen.shards.iter().zip(&self.fleet.endpoints) {
+            let sum = plan.tally.sums.get(&view.id).copied();
+            let Sum { series, load, churn } = sum.unwrap_or_default();
             let known = reports.remove(&view.id);
             let current = known.as_ref().filter(|seen| seen.current).map(|seen| &*seen.report);
             let agent = self.agents.get(view.id).map(|agent| agent.view.borrow().clone());
@@ -193,7 +195,7 @@ impl Cycle {
                     .or_else(|| self.shipping_error(view.id, plan)),
             });
         }
-        self.show_metrics(&seen, plan, tally.missing, &shards);
+        self.show_metrics(&seen, plan, plan.tally.missing, &shards);
         let status = Status {
             found: Arc::clone(&self.found),
             basis: Basis {

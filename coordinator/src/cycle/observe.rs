@@ -81,8 +81,9 @@ impl Cycle {
     }
 
     pub(super) fn set_found(&mut self, found: Found) {
+        self.found_changed = found.changed_since(&self.found);
+        self.found_number += 1;
         self.found = Arc::new(found);
-        self.found_round = self.round;
     }
 
     /// Takes the shards that exist.
@@ -132,7 +133,7 @@ impl Cycle {
                     self.teller.tell_counted(target, series);
                     self.trial_errors.remove(&id);
                     self.sizes.insert(id, Size::Counted(series));
-                    self.sizes_changed = true;
+                    self.resized.insert(id);
                 }
                 Trial::Failed { error, attempts, given_up } => {
                     let text = format!("trial scrape {attempts} failed: {error}");
@@ -144,7 +145,7 @@ impl Cycle {
                             self.teller.tell_guessed(target, guess, &error);
                         }
                         self.sizes.insert(id, Size::Tentative(guess));
-                        self.sizes_changed = true;
+                        self.resized.insert(id);
                     }
                     self.trial_errors.insert(id, text);
                 }
@@ -257,7 +258,7 @@ impl Cycle {
                 } else if target.series > 0 {
                     // Told by a coordinator before us.
                     self.sizes.entry(target.id).or_insert_with(|| {
-                        self.sizes_changed = true;
+                        self.resized.insert(target.id);
                         Size::Counted(target.series)
                     });
                 }
@@ -265,12 +266,14 @@ impl Cycle {
                     (Some(ended), _) if self.churn.is_news(target.id, ended) => {
                         churned.insert(target.id, 0);
                     }
-                    (None, Some(told)) => self.sizes_changed |= self.churn.recall(target.id, told),
+                    (None, Some(told)) if self.churn.recall(target.id, told) => {
+                        self.resized.insert(target.id);
+                    }
                     _ => {}
                 }
             }
         }
-        self.sizes_changed |= !counted.is_empty();
+        self.resized.extend(counted.keys());
         if !counted.is_empty() || !churned.is_empty() {
             for report in current() {
                 if let Some(largest) = counted.get_mut(&report.target.id) {
@@ -283,7 +286,9 @@ impl Cycle {
         }
         self.sizes.extend(counted.into_iter().map(|(id, series)| (id, Size::Counted(series))));
         for (id, ended) in churned {
-            self.sizes_changed |= self.churn.learn(id, ended);
+            if self.churn.learn(id, ended) {
+                self.resized.insert(id);
+            }
         }
         self.forget_sizes(reports);
     }
@@ -320,23 +325,26 @@ impl Cycle {
     }
 
     /// What is found, with sizes: as in the last turn where nothing of it has changed since.
-    fn views(&mut self) -> Vec<TargetView> {
+    fn views(&mut self) -> Arc<[TargetView]> {
         let before = Arc::clone(&self.status.borrow());
+        let resized = std::mem::take(&mut self.resized);
         let same_rules = Arc::ptr_eq(&before.seen.rules, &self.tags.rules);
-        if !std::mem::take(&mut self.sizes_changed)
-            && same_rules
-            && Arc::ptr_eq(&before.found, &self.found)
-        {
-            return before.seen.targets.clone();
+        if same_rules && resized.is_empty() && Arc::ptr_eq(&before.found, &self.found) {
+            return Arc::clone(&before.seen.targets);
         }
+        // Both ascend by id: what was known is taken over in passing.
+        let mut known = before.seen.targets.iter().peekable();
         let traits = self.tags.of_found().chain(std::iter::repeat((Tag::default(), 0)));
-        let view = |(found, (tag, interval_ms)): (&FoundTarget, (Tag, u32))| {
-            let id = found.target.id;
-            let size = self.sizes.get(&id).cloned().unwrap_or(Size::Unknown);
-            let churn = self.churn.of(id);
+        let view = |((id, found), (tag, interval_ms)): ((u64, &FoundTarget), (Tag, u32))| {
+            while known.next_if(|known| known.id < id).is_some() {}
+            let known = known.next_if(|known| known.id == id && !resized.contains(&id));
+            let (size, churn) = match known {
+                Some(known) => (known.size.clone(), known.churn),
+                None => (self.sizes.get(&id).cloned().unwrap_or(Size::Unknown), self.churn.of(id)),
+            };
             TargetView { id, job: Arc::clone(&found.job), size, tag, interval_ms, churn }
         };
-        self.found.targets.iter().zip(traits).map(view).collect()
+        self.found.each().zip(traits).map(view).collect()
     }
 
     /// What the planner rests on.
@@ -379,16 +387,14 @@ impl Cycle {
             true => self.interval_of_held(told),
             false => 0,
         };
-        let churn = |told: &Told| self.churn.of(told.id);
-        let held = seen.report.held();
-        let held = held.map(|held| holding(held, interval(held.target), churn(held.target)));
+        let held = seen.report.held().map(|held| holding(held, interval(held.target)));
         let mut holdings: Vec<Holding> = held.collect();
         let Some(push) = &seen.under_way else { return holdings };
         let reported = holdings.len();
         for told in &*push.targets {
             match holdings[..reported].binary_search_by_key(&told.id, |held| held.target) {
                 Ok(at) => holdings[at].state = state(told.state),
-                Err(_) => holdings.push(handed(told, interval(told), churn(told))),
+                Err(_) => holdings.push(handed(told, interval(told))),
             }
         }
         holdings.sort_unstable_by_key(|held| held.target);
@@ -410,7 +416,7 @@ fn answered(report: Option<&Report>) -> Look {
     Look::Answered { engine, started: Some(started).filter(|started| *started > 0) }
 }
 
-fn holding(report: Held<'_>, interval_ms: u32, churn: u32) -> Holding {
+fn holding(report: Held<'_>, interval_ms: u32) -> Holding {
     let target = report.target;
     let series =
         if report.samples_post_relabel > 0 { report.samples_post_relabel } else { target.series };
@@ -420,7 +426,7 @@ fn holding(report: Held<'_>, interval_ms: u32, churn: u32) -> Holding {
         state: state(target.state),
         series,
         interval_ms,
-        churn,
+        churn: report.churn.get().or(target.churn.get()).unwrap_or(0),
         scrapes: report.scrapes,
         good_scrapes: report.good_scrapes,
         down: report.health == Health::Down,
@@ -428,14 +434,14 @@ fn holding(report: Held<'_>, interval_ms: u32, churn: u32) -> Holding {
 }
 
 /// A target on its way to a shard.
-fn handed(told: &Told, interval_ms: u32, churn: u32) -> Holding {
+fn handed(told: &Told, interval_ms: u32) -> Holding {
     Holding {
         target: told.id,
         job: Arc::clone(&told.job),
         state: state(told.state),
         series: told.series,
         interval_ms,
-        churn,
+        churn: told.churn.get().unwrap_or(0),
         scrapes: 0,
         good_scrapes: 0,
         down: false,

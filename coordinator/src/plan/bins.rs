@@ -1,6 +1,7 @@
 //! A group's shards as bins: what each is to hold and what still fits.
 
 use super::lifecycle::grace;
+use super::tally::Sum;
 use super::{Condition, Desired, Limits, ShardId, ShardView, State, quarantine};
 
 /// A shard under planning, existing or wanted.
@@ -19,6 +20,8 @@ pub(super) struct Bin {
     pub(super) owner: u16,
     /// Its Prometheus crashes again and again.
     pub(super) quarantined: bool,
+    /// What it holds now.
+    pub(super) holds: Sum,
     /// Load of what it owns or is about to own.
     pub(super) committed: u64,
     /// Load of what leaves it (and may come back) or is on its way to it.
@@ -68,7 +71,8 @@ impl Bin {
         let status = status(shard, doubts, limits, now);
         let (known, heard) = (shard.known, !shard.life.silent);
         let quarantined = doubts.quarantined;
-        Self { known, heard, status, quarantined, ..Self::wanted(shard.id, shard.capacity) }
+        let slots = Vec::with_capacity(shard.holdings.len());
+        Self { known, heard, status, quarantined, slots, ..Self::wanted(shard.id, shard.capacity) }
     }
 
     pub(super) fn wanted(id: ShardId, capacity: u64) -> Self {
@@ -82,6 +86,7 @@ impl Bin {
             drained: false,
             owner: 0,
             quarantined: false,
+            holds: Sum::default(),
             committed: 0,
             reserved: 0,
             slots: Vec::new(),

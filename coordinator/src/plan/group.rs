@@ -445,6 +445,9 @@ impl<'a> Planner<'a> {
 
     fn emit(self, plan: &mut Plan) {
         for mut bin in self.bins {
+            if bin.status != Status::Wanted {
+                plan.tally.sums.insert(bin.id, bin.holds);
+            }
             if bin.slots().is_empty() {
                 if (bin.draining || bin.drained) && bin.status != Status::Wanted {
                     plan.history.drained.insert(bin.id);

@@ -5,6 +5,7 @@ use super::decision::{Decision, MovePhase, MoveReport, Reason};
 use super::group::Planner;
 use super::lifecycle::CutOff;
 use super::shelves::level;
+use super::tally::Sum;
 use super::{
     Condition, Cooldown, Holding, Limits, Move, Plan, SERIES_PER_SCRAPE, ShardId, Size, State, Tag,
     TargetView,
@@ -53,12 +54,13 @@ impl Planner<'_> {
         // A shard that names a target twice holds it once.
         holders.dedup_by_key(|holder| (holder.target, holder.bin));
         let mut rest = holders.as_slice();
-        for target in &seen.targets {
+        for target in seen.targets.iter() {
             // What the shards hold of targets before this one is no longer discovered.
             let vanished = rest.iter().take_while(|holder| holder.target < target.id).count();
             self.vanish(&rest[..vanished], plan);
             rest = &rest[vanished..];
             let own = rest.iter().take_while(|holder| holder.target == target.id).count();
+            plan.tally.missing += usize::from(own == 0);
             self.settle(target, &rest[..own], plan);
             rest = &rest[own..];
         }
@@ -99,6 +101,11 @@ impl Planner<'_> {
                 self.settle(&held, same, plan);
                 continue;
             }
+            for Holder { bin, holding, .. } in same {
+                let Holding { series, interval_ms, churn, .. } = **holding;
+                let sum = Sum::of(series, interval_ms, churn, self.limits);
+                self.bins[*bin].holds.add(sum);
+            }
             for holder in same.iter().filter(|holder| self.bins[holder.bin].known) {
                 plan.removed.push((holding.target, self.bins[holder.bin].id));
             }
@@ -112,7 +119,11 @@ impl Planner<'_> {
             Size::Counted(series) | Size::Tentative(series) => series,
             Size::Unknown => told,
         };
-        let load = self.limits.load(series, target.interval_ms, target.churn);
+        let sum = Sum::of(series, target.interval_ms, target.churn, self.limits);
+        for holder in holders {
+            self.bins[holder.bin].holds.add(sum);
+        }
+        let load = sum.load;
         self.total = (self.total.0 + 1, self.total.1.saturating_add(load));
         self.remember_let_go(holders, plan);
         let alive = |holder: &&Holder<'_>| self.bins[holder.bin].status != Status::Lost;

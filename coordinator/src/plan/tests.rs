@@ -7,6 +7,7 @@ mod life;
 mod load;
 mod properties;
 mod rules;
+mod tally;
 mod world;
 
 use std::ops::RangeInclusive;

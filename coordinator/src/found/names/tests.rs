@@ -27,7 +27,7 @@ fn find(config: &Config, list: &[(&str, &str)], before: &Found, held: &[Named]) 
     let mut targets = list.iter().map(|(address, env)| target(config, address, env)).collect();
     let memory = Memory::of(config, before.targets.iter(), held);
     assign(&mut targets, &memory, before);
-    Found { targets, ..Found::default() }
+    Found::of(targets)
 }
 
 fn id(found: &Found, env: &str) -> u64 {
@@ -188,7 +188,7 @@ fn a_target_whose_own_id_is_in_use_for_another_is_not_lost() {
     let mut targets = vec![target(&new, "h:1", "a"), target(&old, "h:1", "c")];
     let memory = Memory::of(&new, second.targets.iter(), &[]);
     assign(&mut targets, &memory, &second);
-    let third = Found { targets, ..Found::default() };
+    let third = Found::of(targets);
     assert_eq!(third.targets.len(), 2);
     assert_eq!(id(&third, "a"), id(&first, "a"));
     assert_ne!(id(&third, "c"), id(&first, "a"));
