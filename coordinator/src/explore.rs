@@ -73,9 +73,8 @@ impl Explorer {
 
     /// Sets what is to be counted; what is not among it any more is forgotten.
     pub(crate) fn want(&self, config: &Arc<promconf::Config>, targets: Vec<FoundTarget>) {
-        let ids = |targets: &[FoundTarget]| {
-            targets.iter().map(|target| target.target.id).collect::<Vec<_>>()
-        };
+        let ids =
+            |targets: &[FoundTarget]| targets.iter().map(|target| target.id()).collect::<Vec<_>>();
         self.wanted.send_if_modified(|wanted| {
             let known = wanted.config.as_ref().map(|known| &known.hash);
             let changed = known != Some(&config.hash) || ids(&wanted.targets) != ids(&targets);
@@ -158,12 +157,12 @@ impl Worker {
             self.scrapers.clear();
             self.config = wanted.config;
         }
-        let ids: BTreeSet<u64> = wanted.targets.iter().map(|target| target.target.id).collect();
+        let ids: BTreeSet<u64> = wanted.targets.iter().map(|target| target.id()).collect();
         self.entries.retain(|id, _| ids.contains(id));
         self.due.retain(|(_, id)| ids.contains(id));
         let now = Instant::now();
         for target in wanted.targets {
-            let id = target.target.id;
+            let id = target.id();
             let due = &mut self.due;
             self.entries.entry(id).or_insert_with(|| {
                 due.insert((now, id));

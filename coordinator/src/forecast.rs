@@ -302,7 +302,7 @@ async fn count(
         .targets
         .iter()
         .map(|found| Candidate {
-            id: found.target.id,
+            id: found.id(),
             job: Arc::clone(&found.job),
             url: found.target.url(),
             series: sizes.of(found).map(|size| size.series),
@@ -319,7 +319,7 @@ async fn count(
     if !request.scrape || open.is_empty() {
         return candidates;
     }
-    let wanted = found.targets.iter().filter(|found| open.contains(&found.target.id));
+    let wanted = found.targets.iter().filter(|found| open.contains(&found.id()));
     let explorer = Explorer::start(request.concurrency, ctx);
     explorer.want(config, wanted.cloned().collect());
     let counted = scrape(&explorer, open, until).await;

@@ -42,6 +42,8 @@ pub(crate) struct Found {
 pub(crate) struct FoundTarget {
     pub(crate) job: Arc<str>,
     pub(crate) target: Arc<Target>,
+    /// That of the target, to be at hand.
+    id: u64,
     /// Where it comes from: a group of discovery, which its targets share, and the place of its address there. The labels
     /// before relabelling follow from that; with them, a target would take three times the memory.
     group: Arc<TargetGroup>,
@@ -53,8 +55,12 @@ pub(crate) struct FoundTarget {
 impl FoundTarget {
     /// As it comes out of relabelling.
     fn new(target: Target, group: &Arc<TargetGroup>, at: u32) -> Self {
-        let (job, identity) = (Arc::clone(&target.job), target.id);
-        Self { job, identity, target: Arc::new(target), group: Arc::clone(group), at }
+        let (job, id) = (Arc::clone(&target.job), target.id);
+        Self { job, id, identity: id, target: Arc::new(target), group: Arc::clone(group), at }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// What discovery has said: an address, and the labels of its group.
@@ -67,7 +73,7 @@ impl FoundTarget {
 impl Found {
     /// With nothing but these, which ascend by id.
     fn of(targets: Vec<FoundTarget>) -> Self {
-        let ids = targets.iter().map(|found| found.target.id).collect();
+        let ids = targets.iter().map(|found| found.id).collect();
         Self { targets, ids, ..Self::default() }
     }
 

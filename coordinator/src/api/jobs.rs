@@ -103,7 +103,7 @@ fn sum_up(status: &Status) -> BTreeMap<Arc<str>, Job> {
         job.series += series.unwrap_or(0);
         job.uncounted += usize::from(view.is_none_or(|view| counted(view).is_none()));
         job.samples_per_second += samples_per_second(found, series);
-        let held = reports.get(&found.target.id).map_or(&[][..], Vec::as_slice);
+        let held = reports.get(&found.id()).map_or(&[][..], Vec::as_slice);
         let churn = churn(view, held);
         job.churn_per_hour += churn.map_or(0, u64::from);
         job.churn_known += usize::from(churn.is_some());
@@ -138,7 +138,7 @@ fn sum_up(status: &Status) -> BTreeMap<Arc<str>, Job> {
 fn sized(status: &Status) -> impl Iterator<Item = (&FoundTarget, Option<&TargetView>)> {
     let views: HashMap<u64, &TargetView> =
         status.seen.targets.iter().map(|view| (view.id, view)).collect();
-    status.found.targets.iter().map(move |found| (found, views.get(&found.target.id).copied()))
+    status.found.targets.iter().map(move |found| (found, views.get(&found.id()).copied()))
 }
 
 fn series_of(view: Option<&TargetView>) -> Option<u64> {
@@ -216,12 +216,12 @@ pub(super) async fn top(State(api): State<Api>, Query(query): Query<TopQuery>) -
     let mut all: Vec<(f64, &FoundTarget, Option<&TargetView>)> =
         wanted.filter(|(rank, _, _)| *rank > 0.0).collect();
     all.sort_by(|(a, first, _), (b, second, _)| {
-        b.total_cmp(a).then_with(|| first.target.id.cmp(&second.target.id))
+        b.total_cmp(a).then_with(|| first.id().cmp(&second.id()))
     });
     all.truncate(limit);
     let reports = status.reports();
     let targets = all.into_iter().map(|(_, found, view)| {
-        let held = reports.get(&found.target.id).map_or(&[][..], Vec::as_slice);
+        let held = reports.get(&found.id()).map_or(&[][..], Vec::as_slice);
         let shards = held.iter().map(|(shard, _)| shard.to_string()).collect();
         let churn_per_hour = churn(view, held);
         TopTarget { shards, churn_per_hour, ..top_target(found, view, &before) }
@@ -241,7 +241,7 @@ fn rank(by: &str, found: &FoundTarget, view: Option<&TargetView>, before: &[(u64
 
 /// By how many series, where they were counted then and now.
 fn grown(found: &FoundTarget, view: Option<&TargetView>, before: &[(u64, u64)]) -> Option<i64> {
-    let at = before.binary_search_by_key(&found.target.id, |(id, _)| *id).ok()?;
+    let at = before.binary_search_by_key(&found.id(), |(id, _)| *id).ok()?;
     Some(change(counted(view?)?, before.get(at)?.1))
 }
 

@@ -17,9 +17,9 @@ pub(super) async fn snapshot(State(api): State<Api>) -> Response {
     let views: HashMap<u64, &TargetView> =
         status.seen.targets.iter().map(|view| (view.id, view)).collect();
     let targets = status.found.targets.iter().map(|found| {
-        let view = views.get(&found.target.id).copied();
+        let view = views.get(&found.id()).copied();
         KnownTarget {
-            id: format!("{:016x}", found.target.id),
+            id: format!("{:016x}", found.id()),
             job: found.job.to_string(),
             url: found.target.url(),
             series: view.and_then(counted),

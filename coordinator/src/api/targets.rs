@@ -118,7 +118,7 @@ fn active_targets(status: &Status, wanted: impl Fn(&str) -> bool) -> Vec<ActiveT
     let shown = status.found.targets.iter().filter(|found| wanted(&found.job));
     let mut targets: Vec<ActiveTarget> = shown
         .map(|found| {
-            let held = reports.get(&found.target.id).unwrap_or(&none);
+            let held = reports.get(&found.id()).unwrap_or(&none);
             active_target(status, found, jobs.get(&*found.job), held)
         })
         .collect();

@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use super::Cycle;
 use super::observe::Reports;
+use crate::churn::PerHour;
 use crate::found::FoundTarget;
 use crate::metrics::{Shown, ShownShard};
 use crate::plan::{
@@ -18,7 +19,7 @@ use crate::plan::{
 use crate::shard::Wanted;
 use crate::shard::agent::PROMPT;
 use crate::shard::push::Push;
-use crate::shard::told::{self, Report, Told};
+use crate::shard::told::{Report, Told};
 use crate::status::{Basis, ShardStatus, Status, engine_name};
 use crate::stop;
 
@@ -144,27 +145,30 @@ impl Cycle {
 
     /// Targets as they go over the wire: as discovered, or, where discovery is not complete yet, as the shard has them.
     fn targets(&self, desired: &[Desired], report: &Report) -> Arc<[Told]> {
+        // Both ascend by id.
+        let mut all_held = report.held().peekable();
         let target = |desired: &Desired| {
-            let id = desired.target;
-            let series = match self.sizes.get(&id) {
-                Some(Size::Counted(series) | Size::Tentative(series)) => *series,
-                Some(Size::Unknown) | None => 0,
+            let (id, state) = (desired.target, to_proto(desired.state));
+            while all_held.next_if(|held| held.target.id < id).is_some() {}
+            let held = all_held.next_if(|held| held.target.id == id);
+            let Some(found) = self.found.get(id) else {
+                return held.map(|held| Told { state, ..held.target.clone() });
             };
-            let state = to_proto(desired.state);
-            let churn = Some(self.churn.of(id)).filter(|churn| *churn > 0).into();
-            match self.found.get(id) {
-                Some(found) => Some(Told {
-                    id,
-                    job: Arc::clone(&found.job),
-                    labels: found.target.labels.clone(),
-                    state,
-                    series,
-                    churn,
-                }),
-                None => told::find(&report.targets, id).map(|held| Told { state, ..held.clone() }),
-            }
+            let (series, churn) = held.map_or_else(|| self.hints(id), |held| held.hints());
+            let (job, labels) = (Arc::clone(&found.job), found.target.labels.clone());
+            Some(Told { id, job, labels, state, series, churn })
         };
         desired.iter().filter_map(target).collect()
+    }
+
+    /// Series of a target, and those that end an hour, for a shard that does not have it yet.
+    fn hints(&self, target: u64) -> (u64, PerHour) {
+        let series = match self.sizes.get(&target) {
+            Some(Size::Counted(series) | Size::Tentative(series)) => *series,
+            Some(Size::Unknown) | None => 0,
+        };
+        let churn = self.churn.of(target);
+        (series, Some(churn).filter(|churn| *churn > 0).into())
     }
 
     /// Publishes the picture and the metrics.

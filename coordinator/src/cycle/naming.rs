@@ -47,8 +47,8 @@ impl Cycle {
                 .flat_map(|seen| targets(&seen.report))
                 .map(|held| held.id)
                 .collect();
-            let settled = self.found.targets.iter().filter(|found| held.contains(&found.target.id));
-            let memory = Memory::of(&self.config, settled, &news);
+            let settled = self.found.targets.iter().filter(|found| held.contains(&found.id()));
+            let memory = Memory::of(&self.config, self.found.config.as_deref(), settled, &news);
             self.set_found(self.found.renamed(&memory, |id| held.contains(&id)));
             self.naming.waiting.extend(news);
             self.forget_names();

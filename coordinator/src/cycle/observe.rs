@@ -65,7 +65,8 @@ impl Cycle {
         let mut complete = std::mem::take(&mut self.complete);
         let (before, waiting) = (Arc::clone(&self.found), self.naming.waiting.clone());
         let find = move || {
-            let memory = Memory::of(&config, before.targets.iter(), &waiting);
+            let memory =
+                Memory::of(&config, before.config.as_deref(), before.targets.iter(), &waiting);
             let found = found::find(&config, &groups, &mut complete, &before, &memory);
             (found, complete)
         };
@@ -160,7 +161,7 @@ impl Cycle {
     fn means(&self) -> HashMap<Arc<str>, u64> {
         let mut sums: HashMap<&Arc<str>, (u64, u64)> = HashMap::new();
         for target in &self.found.targets {
-            if let Some(Size::Counted(series)) = self.sizes.get(&target.target.id) {
+            if let Some(Size::Counted(series)) = self.sizes.get(&target.id()) {
                 let (sum, count) = sums.entry(&target.job).or_default();
                 (*sum, *count) = (sum.saturating_add(*series), *count + 1);
             }
@@ -417,16 +418,14 @@ fn answered(report: Option<&Report>) -> Look {
 }
 
 fn holding(report: Held<'_>, interval_ms: u32) -> Holding {
-    let target = report.target;
-    let series =
-        if report.samples_post_relabel > 0 { report.samples_post_relabel } else { target.series };
+    let (target, (series, churn)) = (report.target, report.hints());
     Holding {
         target: target.id,
         job: Arc::clone(&target.job),
         state: state(target.state),
         series,
         interval_ms,
-        churn: report.churn.get().or(target.churn.get()).unwrap_or(0),
+        churn: churn.get().unwrap_or(0),
         scrapes: report.scrapes,
         good_scrapes: report.good_scrapes,
         down: report.health == Health::Down,

@@ -86,7 +86,7 @@ impl Teller {
     }
 
     pub(super) fn tell_guessed(&mut self, found: &FoundTarget, guess: u64, cause: &str) {
-        if !self.guessed.insert(found.target.id) {
+        if !self.guessed.insert(found.id()) {
             return;
         }
         let url = found.target.url();

@@ -39,9 +39,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// From what was found last, and from what shards hold.
+    /// From what was found last, with which configuration, and from what shards hold.
     pub(crate) fn of<'a>(
         config: &Config,
+        found_with: Option<&Config>,
         before: impl Iterator<Item = &'a FoundTarget>,
         held: &'a [Named],
     ) -> Self {
@@ -56,10 +57,13 @@ impl Memory {
             let key = identity_of(&named.job, &named.labels);
             all.extend(key.map(|key| (key, named.id, &named.labels)));
         }
+        let same_config = found_with.is_some_and(|known| std::ptr::eq(known, config));
         for found in before {
-            let labels = &found.target.labels;
-            let key = jobs.get(&*found.job).map(|job| found.identity_with(job));
-            all.extend(key.map(|key| (key, found.target.id, labels)));
+            let key = match same_config {
+                true => Some(found.identity),
+                false => jobs.get(&*found.job).map(|job| found.identity_with(job)),
+            };
+            all.extend(key.map(|key| (key, found.id, &found.target.labels)));
         }
         // Where every id is the identity there is nothing to remember.
         let odd: HashSet<u64> =
@@ -120,8 +124,8 @@ fn name(targets: &mut Vec<FoundTarget>, memory: &Memory, before: &Found) {
             }
         }
     }
-    targets.sort_by_key(|found| found.target.id);
-    targets.dedup_by_key(|found| found.target.id);
+    targets.sort_by_key(|found| found.id);
+    targets.dedup_by_key(|found| found.id);
 }
 
 /// Among targets of one identity, ascending by labels; notes the ids in `used`.
@@ -163,7 +167,8 @@ impl FoundTarget {
     }
 
     fn rename(&mut self, id: u64) {
-        if self.target.id != id {
+        if self.id != id {
+            self.id = id;
             Arc::make_mut(&mut self.target).id = id;
         }
     }

@@ -31,6 +31,30 @@ impl Push {
         *self.digest.get_or_init(|| Told::digest(self.targets.iter()))
     }
 
+    /// The same, from that of what the shard holds and from what is different.
+    fn digest_beside(&self, held: &Report) -> u64 {
+        // Nothing known; or 0 itself, which is written as 1.
+        if held.digest <= 1 {
+            return self.digest();
+        }
+        *self.digest.get_or_init(|| {
+            let mut sum = held.digest;
+            let mut before = held.targets.iter().peekable();
+            for told in &*self.targets {
+                while let Some(gone) = before.next_if(|before| before.id < told.id) {
+                    sum = sum.wrapping_sub(gone.share());
+                }
+                let same = before.next_if(|before| before.id == told.id);
+                if same.is_some_and(|before| before.is_as(told)) {
+                    continue;
+                }
+                let share = same.map_or(0, Told::share);
+                sum = sum.wrapping_sub(share).wrapping_add(told.share());
+            }
+            push::finish(before.map(|gone| gone.share().wrapping_neg()).chain([sum]))
+        })
+    }
+
     fn wire(&self) -> Vec<Target> {
         self.targets.iter().map(Told::to_wire).collect()
     }
@@ -62,7 +86,7 @@ impl Push {
             request.targets = self.wire();
             return vec![request];
         }
-        request.digest = self.digest();
+        request.digest = self.digest_beside(held);
         request.stop = Some(self.stop.clone());
         if whole || held.epoch != self.epoch {
             request.targets = self.wire();
@@ -82,5 +106,49 @@ impl Push {
         let mut removed: Vec<u64> = before.into_keys().collect();
         removed.sort_unstable();
         Delta { base_version: held.version, changed, removed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use model::Labels;
+    use proptest::prelude::*;
+    use proto::coordination::TargetState;
+
+    use super::*;
+
+    fn told((id, (env, state)): (u64, (u8, bool))) -> Told {
+        Told {
+            id,
+            job: Arc::from("pods"),
+            labels: Labels::from_pairs([("env", env.to_string())]),
+            state: if state { TargetState::Active } else { TargetState::Leaving },
+            series: 0,
+            churn: crate::churn::PerHour::UNKNOWN,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_digest_from_what_is_different_is_that_of_all(
+            held in prop::collection::btree_map(0_u64..20, (0_u8..2, any::<bool>()), 0..12),
+            wanted in prop::collection::btree_map(0_u64..20, (0_u8..2, any::<bool>()), 0..12),
+        ) {
+            let held: Arc<[Told]> = held.into_iter().map(told).collect();
+            let report = Report::default().with_targets(&held, Told::digest(held.iter()));
+            let push = Push {
+                epoch: 1,
+                version: 1,
+                config: Arc::new(promconf::parse("", Path::new("prometheus.yml")).unwrap()),
+                with_config: false,
+                targets: wanted.into_iter().map(told).collect(),
+                digest: OnceLock::new(),
+                stop: StopScrape::default(),
+                held: Mutex::default(),
+            };
+            prop_assert_eq!(push.digest_beside(&report), Told::digest(push.targets.iter()));
+        }
     }
 }

@@ -80,11 +80,12 @@ impl Told {
 
     /// Of targets as they go over the wire.
     pub(crate) fn digest<'a>(targets: impl Iterator<Item = &'a Self>) -> u64 {
-        push::finish(
-            targets.map(|told| {
-                push::digest_of(told.id, &told.job, told.state.into(), told.labels.iter())
-            }),
-        )
+        push::finish(targets.map(Self::share))
+    }
+
+    /// Its share of a digest.
+    pub(super) fn share(&self) -> u64 {
+        push::digest_of(self.id, &self.job, self.state.into(), self.labels.iter())
     }
 
     /// Whether it is the same in all but the hints.
@@ -107,6 +108,16 @@ impl Told {
         };
         let (series, churn) = (target.series, target.churn_per_hour.into());
         Self { id: target.id, job, labels, state: target.state(), series, churn }
+    }
+}
+
+impl Held<'_> {
+    /// Its series and those that end an hour, as last counted or told.
+    pub(crate) fn hints(&self) -> (u64, PerHour) {
+        let Score { samples_post_relabel: counted, churn, .. } = *self.score;
+        let series = if counted > 0 { counted } else { self.target.series };
+        let churn = if churn == PerHour::UNKNOWN { self.target.churn } else { churn };
+        (series, churn)
     }
 }
 
@@ -257,7 +268,7 @@ fn id_of(held: &TargetReport) -> u64 {
 }
 
 /// The target of an id among some that ascend by it.
-pub(crate) fn find(targets: &[Told], id: u64) -> Option<&Told> {
+fn find(targets: &[Told], id: u64) -> Option<&Told> {
     let at = targets.binary_search_by_key(&id, |told| told.id).ok()?;
     targets.get(at)
 }

@@ -30,16 +30,16 @@ pub(super) fn succeed(
     is_held: impl Fn(u64) -> bool,
 ) {
     let mut new = only_in(targets, before);
-    new.retain(|&at| !is_held(targets[at].target.id));
+    new.retain(|&at| !is_held(targets[at].id));
     if new.is_empty() {
         return;
     }
     let gone = only_in(before, targets);
     let gone = gone.into_iter().map(|at| &before[at]);
     let found = new.iter().map(|&at| (at, as_discovered(&targets[at])));
-    let mut heirs = pairs(found, gone.map(|found| (found.target.id, as_discovered(found))));
+    let mut heirs = pairs(found, gone.map(|found| (found.id, as_discovered(found))));
     let (named, ids): (HashSet<usize>, HashSet<u64>) = heirs.iter().copied().unzip();
-    let is_gone = |id| targets.binary_search_by_key(&id, |found| found.target.id).is_err();
+    let is_gone = |id| targets.binary_search_by_key(&id, |found| found.id).is_err();
     let gone = held.iter().filter(|named| is_gone(named.id) && !ids.contains(&named.id));
     let rest = new.iter().filter(|at| !named.contains(at)).map(|&at| {
         let found = &targets[at];
@@ -51,16 +51,16 @@ pub(super) fn succeed(
         targets[at].rename(id);
     }
     if !heirs.is_empty() {
-        targets.sort_by_key(|found| found.target.id);
+        targets.sort_by_key(|found| found.id);
     }
 }
 
 /// Places of the targets whose ids the others do not have; both ascend by id.
 pub(crate) fn only_in(targets: &[FoundTarget], others: &[FoundTarget]) -> Vec<usize> {
-    let mut others = others.iter().map(|found| found.target.id).peekable();
+    let mut others = others.iter().map(|found| found.id).peekable();
     let mut only = Vec::new();
     for (at, found) in targets.iter().enumerate() {
-        let id = found.target.id;
+        let id = found.id;
         while others.next_if(|other| *other < id).is_some() {}
         if others.peek() != Some(&id) {
             only.push(at);

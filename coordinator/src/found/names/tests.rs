@@ -25,7 +25,7 @@ fn target(config: &Config, address: &str, env: &str) -> FoundTarget {
 /// What is found of addresses and their `env`, after `before` and beside what shards hold.
 fn find(config: &Config, list: &[(&str, &str)], before: &Found, held: &[Named]) -> Found {
     let mut targets = list.iter().map(|(address, env)| target(config, address, env)).collect();
-    let memory = Memory::of(config, before.targets.iter(), held);
+    let memory = Memory::of(config, None, before.targets.iter(), held);
     assign(&mut targets, &memory, before);
     Found::of(targets)
 }
@@ -92,7 +92,7 @@ fn what_shards_report_later_puts_ids_right() {
     // A new process, before it has heard the shards.
     let fresh = find(&config, &[("h:1", "c"), ("h:1", "d")], &Found::default(), &[]);
     assert_ne!(id(&fresh, "c"), id(&second, "c"));
-    let memory = Memory::of(&config, std::iter::empty(), &held);
+    let memory = Memory::of(&config, None, std::iter::empty(), &held);
     let named = fresh.renamed(&memory, |id| held.iter().any(|named| named.id == id));
     assert_eq!((id(&named, "c"), id(&named, "d")), (id(&second, "c"), id(&second, "d")));
 }
@@ -159,10 +159,10 @@ fn a_url_that_changes_while_nobody_looks_keeps_the_id_that_shards_hold() {
     let (first, second) = held.split_at(1);
     let is_held = |id: u64| held.iter().any(|named| named.id == id);
     // One shard reports after the other.
-    let one = fresh.renamed(&Memory::of(&new, std::iter::empty(), first), is_held);
+    let one = fresh.renamed(&Memory::of(&new, None, std::iter::empty(), first), is_held);
     let settled = || one.targets.iter().filter(|found| is_held(found.target.id));
     assert_eq!(settled().count(), 1);
-    let two = one.renamed(&Memory::of(&new, settled(), second), is_held);
+    let two = one.renamed(&Memory::of(&new, None, settled(), second), is_held);
     let ids: Vec<u64> = two.targets.iter().map(|found| found.target.id).collect();
     assert_eq!(ids, held.iter().map(|named| named.id).collect::<Vec<_>>());
 }
@@ -186,13 +186,13 @@ fn a_target_whose_own_id_is_in_use_for_another_is_not_lost() {
     let second = find(&new, &[("h:1", "a")], &first, &[]);
     // The old URL comes back beside the new one.
     let mut targets = vec![target(&new, "h:1", "a"), target(&old, "h:1", "c")];
-    let memory = Memory::of(&new, second.targets.iter(), &[]);
+    let memory = Memory::of(&new, None, second.targets.iter(), &[]);
     assign(&mut targets, &memory, &second);
     let third = Found::of(targets);
     assert_eq!(third.targets.len(), 2);
     assert_eq!(id(&third, "a"), id(&first, "a"));
     assert_ne!(id(&third, "c"), id(&first, "a"));
     let mut targets = vec![target(&new, "h:1", "a"), target(&old, "h:1", "c")];
-    assign(&mut targets, &Memory::of(&new, third.targets.iter(), &[]), &third);
+    assign(&mut targets, &Memory::of(&new, None, third.targets.iter(), &[]), &third);
     assert_eq!(targets, third.targets);
 }
