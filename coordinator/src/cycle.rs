@@ -94,9 +94,9 @@ pub(crate) struct Cycle {
     /// Jobs whose discovery has answered in full since the configuration was loaded.
     complete: HashSet<String>,
     found: Arc<Found>,
-    /// How often that has changed, and what was other then than the time before.
+    /// How often that has changed, and what was other then than the time before: `None` is too much to tell.
     found_number: u64,
-    found_changed: HashSet<u64>,
+    found_changed: Option<HashSet<u64>>,
     naming: Naming,
     recall: Recall,
     /// The answers of discovery that `found` was made of.
@@ -167,7 +167,7 @@ impl Cycle {
             complete: HashSet::new(),
             found: Arc::default(),
             found_number: 0,
-            found_changed: HashSet::new(),
+            found_changed: None,
             naming: Naming::default(),
             recall,
             found_in: None,

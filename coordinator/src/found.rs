@@ -101,8 +101,8 @@ impl Found {
         self.ids.iter().copied().zip(&self.targets)
     }
 
-    /// Ids of targets that are new, or not what they were `before`.
-    pub(crate) fn changed_since(&self, before: &Self) -> HashSet<u64> {
+    /// Ids of targets that are new, or not what they were `before`; `None`: of more than one in eight.
+    pub(crate) fn changed_since(&self, before: &Self) -> Option<HashSet<u64>> {
         let mut others = before.each().peekable();
         let is_same = |one: &FoundTarget, other: &FoundTarget| {
             (Arc::ptr_eq(&one.target, &other.target) || one.target == other.target)
@@ -114,9 +114,12 @@ impl Found {
             let other = others.next_if(|(other, _)| *other == id);
             if !other.is_some_and(|(_, other)| is_same(found, other)) {
                 changed.insert(id);
+                if changed.len() > self.ids.len() / 8 {
+                    return None;
+                }
             }
         }
-        changed
+        Some(changed)
     }
 }
 

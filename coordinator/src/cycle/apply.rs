@@ -132,12 +132,12 @@ impl Cycle {
         if track.as_found == sides {
             return true;
         }
-        let (found, changed) = (&self.found, &self.found_changed);
+        let found = &self.found;
         let before = Some((report.digest, self.found_number.wrapping_sub(1)));
-        let was_same = |held: &Told| track.as_found == before && !changed.contains(&held.id);
-        let same = |held: &Told| {
-            was_same(held) || found.get(held.id).is_none_or(|found| is_as_found(held, found))
-        };
+        let changed = self.found_changed.as_ref().filter(|_| track.as_found == before);
+        let may_differ = |id: &u64| changed.is_none_or(|changed| changed.contains(id));
+        let is_same = |held: &Told| found.get(held.id).is_none_or(|found| is_as_found(held, found));
+        let same = |held: &Told| !may_differ(&held.id) || is_same(held);
         let all_same = report.targets.iter().all(same);
         track.as_found = sides.filter(|_| all_same);
         all_same

@@ -196,3 +196,30 @@ fn a_target_whose_own_id_is_in_use_for_another_is_not_lost() {
     assign(&mut targets, &Memory::of(&new, None, third.targets.iter(), &[]), &third);
     assert_eq!(targets, third.targets);
 }
+
+#[test]
+fn what_is_new_or_has_other_labels_has_changed_unless_that_is_too_much_to_tell() {
+    let config = config("");
+    let addresses: Vec<String> = (0..32).map(|host| format!("h:{host}")).collect();
+    let list = |env: &'static str, changed: usize| -> Vec<(&str, &str)> {
+        let env = |at| if at < changed { env } else { "prod" };
+        addresses.iter().enumerate().map(|(at, address)| (address.as_str(), env(at))).collect()
+    };
+    let first = find(&config, &list("", 0), &Found::default(), &[]);
+    let ids = |found: &Found, env: &str| -> HashSet<u64> {
+        let all = found.each().filter(|(_, found)| found.target.labels.value("env") == env);
+        all.map(|(id, _)| id).collect()
+    };
+    let same = find(&config, &list("", 0), &first, &[]);
+    assert_eq!(same.changed_since(&first), Some(HashSet::new()));
+    let relabelled = find(&config, &list("qa", 3), &first, &[]);
+    assert_eq!(relabelled.changed_since(&first), Some(ids(&relabelled, "qa")));
+    assert_eq!(ids(&relabelled, "qa").len(), 3);
+    let mut more = list("", 0);
+    more.push(("new:1", "dev"));
+    let more = find(&config, &more, &first, &[]);
+    assert_eq!(more.changed_since(&first), Some(ids(&more, "dev")));
+    assert_eq!(first.changed_since(&more), Some(HashSet::new()), "what is gone is nobody's news");
+    assert_eq!(find(&config, &list("qa", 5), &first, &[]).changed_since(&first), None);
+    assert_eq!(first.changed_since(&Found::default()), None);
+}
