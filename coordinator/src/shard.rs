@@ -5,6 +5,7 @@
 
 pub(crate) mod agent;
 mod believe;
+mod lanes;
 mod local;
 mod probe;
 pub(crate) mod push;

@@ -11,13 +11,14 @@ use prost::Message;
 use proto::coordination::assign_response::Outcome;
 use proto::coordination::coordination_client::CoordinationClient;
 use proto::coordination::{AssignRequest, AssignResponse, ReportRequest, ReportResponse};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tracing::{Instrument, debug, info_span, warn};
 
+use super::lanes::Lanes;
 use super::told::Report;
 use super::{believe, probe};
 use crate::Error;
@@ -31,11 +32,6 @@ const RETRIES: usize = 2;
 
 /// How long the cycle waits for those that are usually quick. Whoever takes longer is seen in a later turn.
 pub(crate) const PROMPT: Duration = Duration::from_secs(1);
-
-/// Pushes that are under way at the same time, so that a large system's are not all in memory at once; and how long one
-/// waits for its turn. Then it goes all the same: some that hang hold up nobody for longer.
-const LANES: usize = 64;
-const LANE_WAIT: Duration = Duration::from_millis(500);
 
 /// What the cycle wants of an agent.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +120,7 @@ pub(crate) struct Agents {
     http: Option<reqwest::Client>,
     tasks: JoinSet<()>,
     pushes: Pushes,
-    lanes: Arc<Semaphore>,
+    lanes: Arc<Lanes>,
 }
 
 impl Agents {
@@ -135,7 +131,7 @@ impl Agents {
             http: None,
             tasks: JoinSet::new(),
             pushes,
-            lanes: Arc::new(Semaphore::new(LANES)),
+            lanes: Arc::default(),
         }
     }
 
@@ -231,7 +227,7 @@ struct Worker {
     http: reqwest::Client,
     timeout: Duration,
     pushes: Pushes,
-    lanes: Arc<Semaphore>,
+    lanes: Arc<Lanes>,
     received: watch::Receiver<Command>,
     shown: watch::Sender<View>,
     /// Whether the next report is asked for with all labels, since the last one was none.
@@ -331,7 +327,7 @@ impl Worker {
 
     async fn send(&mut self, push: &Push) -> Result<(), Failed> {
         let lanes = Arc::clone(&self.lanes);
-        let _lane = tokio::time::timeout(LANE_WAIT, lanes.acquire()).await;
+        let _lane = lanes.enter().await;
         let held = push.take_held();
         let (mut with_config, mut whole) = (push.with_config, false);
         let mut response = self.call(push.messages(&held, with_config, whole)).await?;
