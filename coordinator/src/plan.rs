@@ -18,6 +18,7 @@ mod bins;
 mod copies;
 mod decision;
 mod drain;
+mod even;
 mod group;
 mod lifecycle;
 mod obey;
@@ -282,12 +283,18 @@ pub struct History {
     pub cooldowns: BTreeMap<(u32, u64), Cooldown>,
     /// The shard of a group that is being emptied.
     pub draining: BTreeMap<u32, u32>,
+    /// Since when it has been, in milliseconds since the epoch.
+    pub draining_since: BTreeMap<u32, i64>,
     /// Since when a shard has been without targets, in milliseconds since the epoch.
     pub empty_since: BTreeMap<ShardId, i64>,
     /// Shards that were drained and have got nothing since: they are filled last.
     pub drained: BTreeSet<ShardId>,
     /// Since when a group could do without its highest shard, in milliseconds since the epoch.
     pub spare_since: BTreeMap<u32, i64>,
+    /// Moves under way that may be taken back, by group and target: nothing waits for the room that they make.
+    pub levelling: BTreeSet<(u32, u64)>,
+    /// Shards that have been as full as others.
+    pub filled: BTreeSet<ShardId>,
     /// Since when a shard of a group stands out, in milliseconds since the epoch.
     pub uneven_since: BTreeMap<u32, i64>,
     /// Since when a target without owner has been waiting for room that is being made, by group and target.
@@ -380,36 +387,36 @@ pub fn plan(seen: &Snapshot, limits: &Limits, history: &History, now: i64) -> Pl
     plan
 }
 
-/// How many moves may begin: a bucket that fills by the minute and holds ten seconds' worth, one at least.
+/// How many moves may begin: a bucket that fills by the minute and holds ten seconds' worth, one at least, and a tenth
+/// more that is kept for what stands out.
 #[derive(Debug)]
 struct Budget {
     thousandths: u64,
+    kept: u64,
 }
 
 impl Budget {
     fn refilled(left: Option<(u64, i64)>, limits: &Limits, now: i64) -> Self {
         let full = (u64::from(limits.moves_per_minute) * 1000 / 6).max(1000);
+        let kept = full / 10_000 * 1_000;
+        let full = full + kept;
         let thousandths = left.map_or(full, |(left, at)| {
             let elapsed = u64::try_from(now.saturating_sub(at)).unwrap_or(0);
             let gained = elapsed.saturating_mul(u64::from(limits.moves_per_minute)) / 60;
             left.saturating_add(gained).min(full)
         });
-        Self { thousandths }
+        Self { thousandths, kept }
     }
 
     /// Whether none may begin any more.
     fn is_spent(&self) -> bool {
-        self.thousandths < 1000
+        self.thousandths < self.kept + 1000
     }
 
     /// Whether one more may begin; takes it.
     fn take(&mut self) -> bool {
-        match self.thousandths.checked_sub(1000) {
-            Some(rest) => {
-                self.thousandths = rest;
-                true
-            }
-            None => false,
-        }
+        let begins = !self.is_spent();
+        self.thousandths -= u64::from(begins) * 1000;
+        begins
     }
 }

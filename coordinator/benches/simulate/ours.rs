@@ -16,6 +16,8 @@ pub(crate) struct Ours {
     pub(crate) fleets: Vec<Fleet>,
     limits: Limits,
     history: History,
+    /// As of the last turn.
+    draining: BTreeMap<u32, u32>,
     jobs: Vec<Arc<str>>,
     last_moved: i64,
     /// Why targets moved, and how often.
@@ -62,6 +64,7 @@ impl Ours {
             fleets: (0..groups).map(|_| Fleet::new(minimum)).collect(),
             limits,
             history: History::default(),
+            draining: BTreeMap::new(),
             jobs: (0..JOBS).map(|job| Arc::from(format!("job-{job}"))).collect(),
             last_moved: 0,
             causes: BTreeMap::new(),
@@ -89,9 +92,9 @@ impl Ours {
         }
     }
 
-    /// The shard of a group that is being emptied.
+    /// The shard of a group that is being emptied: while there is no coordinator, that which the last one emptied.
     pub(crate) fn draining(&self, group: u32) -> Option<usize> {
-        self.history.draining.get(&group).map(|ordinal| *ordinal as usize)
+        self.draining.get(&group).map(|ordinal| *ordinal as usize)
     }
 
     /// Whether no move has begun for ten minutes.
@@ -148,6 +151,7 @@ impl Ours {
             fleet.resize(*count as usize, trace.now);
         }
         self.history = plan.history;
+        self.draining.clone_from(&self.history.draining);
     }
 
     fn snapshot(&self, trace: &Trace) -> Snapshot {

@@ -121,10 +121,7 @@ impl Planner<'_> {
             load = load.saturating_add(bin.committed);
             capacity = capacity.saturating_add(bin.capacity);
         }
-        let mean = |bin: &Bin| {
-            let fair = u128::from(bin.capacity) * u128::from(load) / u128::from(capacity.max(1));
-            u64::try_from(fair).unwrap_or(u64::MAX)
-        };
+        let mean = |bin: &Bin| bin.fair(load, capacity);
         let stands_out = |at: &&usize| {
             let bin = &self.bins[**at];
             bin.committed > share(mean(bin), BEGIN_AT)
@@ -134,9 +131,11 @@ impl Planner<'_> {
         let mut donors: Donors = donors
             .map(|at| ((Reverse(level_of(&self.bins[at])), at), self.candidates_of(pool, at)))
             .collect();
+        let emptiest = ready.iter().map(|at| level_of(&self.bins[*at])).min().unwrap_or(0);
+        // Not where room is being made for something else.
+        let takers = ready.iter().filter(|at| !self.awaited.contains(at));
         let mut takers: BTreeSet<(u64, usize)> =
-            ready.iter().map(|at| (level_of(&self.bins[*at]), *at)).collect();
-        let emptiest = takers.first().map_or(0, |(emptiest, _)| *emptiest);
+            takers.map(|at| (level_of(&self.bins[*at]), *at)).collect();
         let is_new = emptiest.saturating_mul(NEW) < level(load, capacity);
         let is_filling = emptiest.saturating_mul(10) < level(load, capacity).saturating_mul(FULL);
         let is_far = |at: &usize| self.bins[*at].committed > share(mean(&self.bins[*at]), AT_ONCE);
@@ -207,7 +206,7 @@ impl Planner<'_> {
 
     /// Of what may leave a bin the smallest that takes its excess off it, else the largest that fits into the deficit of
     /// the other one; not what has a copy there. It is taken off the list.
-    fn pick_for(
+    pub(super) fn pick_for(
         &self,
         candidates: &mut Vec<(u64, u64)>,
         excess: u64,
@@ -259,6 +258,8 @@ impl Planner<'_> {
                 return;
             }
             self.begin_move(wanted, why, budget, plan);
+            // Something waits for its room.
+            plan.history.levelling.remove(&(self.group, wanted.target));
         }
     }
 }

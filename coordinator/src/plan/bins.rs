@@ -156,6 +156,12 @@ impl Bin {
         }
     }
 
+    /// Its share of the load of shards that have so much capacity together.
+    pub(super) fn fair(&self, load: u64, capacity: u64) -> u64 {
+        let fair = u128::from(self.capacity) * u128::from(load) / u128::from(capacity.max(1));
+        u64::try_from(fair).unwrap_or(u64::MAX)
+    }
+
     /// Whether its Prometheus is there to hand a target over.
     pub(super) fn can_give(&self) -> bool {
         self.status == Status::Ready || (self.quarantined && self.status == Status::Shunned)

@@ -16,6 +16,9 @@ const SPARE: u64 = 10;
 /// that is away for a moment will be back.
 const PATIENCE_MS: i64 = 180_000;
 
+/// A drain that takes longer no longer waits for places where nothing stands out.
+const HURRY_MS: i64 = 300_000;
+
 /// Room for a large one is made so that its new shard has no more than this share of what will be fair, in percent.
 const EVEN: u64 = 105;
 
@@ -40,6 +43,7 @@ impl Planner<'_> {
         let all_ready = below.iter().all(|bin| bin.status == Status::Ready);
         if was_draining && !all_ready && below.iter().all(Bin::is_usable) {
             // One is being restarted, say: what was begun goes on once it is back.
+            plan.history.draining_since.insert(self.group, self.draining_since());
             plan.busy = true;
             return;
         }
@@ -47,7 +51,7 @@ impl Planner<'_> {
         let percent = if was_draining { self.limits.relieve_to } else { self.limits.drain_to };
         let fits = all_ready && self.fits_below(from, percent);
         let places = if fits { self.places_below(from) } else { None };
-        let Some(places) = places else {
+        let Some((places, rooms)) = places else {
             self.stop_drain(from, plan);
             return;
         };
@@ -63,7 +67,30 @@ impl Planner<'_> {
             plan.decisions.push(Decision::DrainBegun { shard, load, room });
             self.bins[from].draining = true;
         }
+        self.awaited.extend(rooms);
+        plan.history.draining_since.insert(self.group, self.draining_since());
         self.hand_down(from, places, budget, plan);
+    }
+
+    /// A coordinator that knows of nothing yet finds the highest shard half empty, with moves from it to others under
+    /// way: its drain goes on.
+    pub(super) fn resume_drain(&mut self) {
+        let knows = self.history.filled.iter().any(|id| id.group == self.group);
+        let highest = self.bins.iter().rposition(|bin| !bin.slots().is_empty());
+        let Some(at) = highest.filter(|_| !knows && self.is_fine_grained()) else { return };
+        let bin = &self.bins[at];
+        let leaves = bin.slots().iter().any(|slot| slot.state == State::Leaving);
+        let (held, capacity) = self.evenness(bin.owner);
+        let half = level(bin.committed, bin.capacity) < level(held, capacity) / 2;
+        self.bins[at].draining |= leaves && half;
+    }
+
+    fn draining_since(&self) -> i64 {
+        self.history.draining_since.get(&self.group).copied().unwrap_or(self.now)
+    }
+
+    fn is_in_a_hurry(&self) -> bool {
+        self.now.saturating_sub(self.draining_since()) > HURRY_MS
     }
 
     /// Begins what can begin without a shard that stands out meanwhile: what waits for that does so until the others hold
@@ -77,13 +104,15 @@ impl Planner<'_> {
     ) {
         let even = self.evenness(self.bins[from].owner);
         let mut under_way = self.bins.iter().any(|bin| bin.reserved > 0);
+        let gently = self.is_fine_grained() && !self.is_in_a_hurry();
         let mut waiting = Vec::new();
         for wanted in places {
             if !self.is_movable(wanted.target) {
                 continue;
             }
-            if self.is_fine_grained() && !self.stays_even(wanted.to, wanted.load, even) {
+            if gently && !self.stays_even(wanted.to, wanted.load, even) {
                 self.bins[wanted.to].reserved += wanted.load;
+                self.awaited.push(wanted.to);
                 waiting.push(wanted);
                 continue;
             }
@@ -118,20 +147,26 @@ impl Planner<'_> {
         level(load, capacity) * EVEN / 1_000_000
     }
 
-    /// A place below for everything that a bin owns, or what has to make room there first; `None` when something can
-    /// have neither. Of fine-grained targets a single bin may take more than all of them on average: it is they that
+    /// A place below for everything that a bin owns, or what has to make room there first, and where that is; `None` when
+    /// something can have neither. Of fine-grained targets a single bin may take more than all of them on average: it is they that
     /// are to stay below the band.
-    fn places_below(&self, from: usize) -> Option<Vec<Wanted>> {
+    fn places_below(&self, from: usize) -> Option<(Vec<Wanted>, Vec<usize>)> {
         let fine = self.is_fine_grained() || self.bins[from].draining;
         let percent = if fine { self.limits.relieve_to } else { self.limits.drain_to };
         let even = self.even_below(from);
-        let evenly = (fine && even < percent).then(|| self.places_within(from, even, even));
+        let gently = fine && even < percent && !self.is_in_a_hurry();
+        let evenly = gently.then(|| self.places_within(from, even, even));
         let goal = if fine { even.min(percent) } else { percent };
         evenly.flatten().or_else(|| self.places_within(from, percent, goal))
     }
 
     /// The same, where bins may be filled to that many percent, and those where room is made to `goal`.
-    fn places_within(&self, from: usize, percent: u64, goal: u64) -> Option<Vec<Wanted>> {
+    fn places_within(
+        &self,
+        from: usize,
+        percent: u64,
+        goal: u64,
+    ) -> Option<(Vec<Wanted>, Vec<usize>)> {
         let owned = self.bins[from].slots().iter().filter(|slot| slot.state == State::Active);
         let mut leaving: Vec<(u64, u64)> = owned.map(|slot| (slot.load, slot.target)).collect();
         leaving.sort_unstable_by_key(|(load, target)| (Reverse(*load), *target));
@@ -161,6 +196,6 @@ impl Planner<'_> {
             }
             rooms.push(room.at);
         }
-        Some(places)
+        Some((places, rooms))
     }
 }

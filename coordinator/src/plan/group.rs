@@ -42,7 +42,7 @@ pub(super) struct Planner<'a> {
     pub(super) stranded: Vec<(u64, u64, usize)>,
     /// Targets that two shards have, of which one lets go.
     pub(super) duplicates: Vec<Duplicate>,
-    /// Bins where room is made for a target without owner.
+    /// Bins where room is made.
     pub(super) awaited: Vec<usize>,
     /// Targets whose move this plan rolls back.
     pub(super) failed: BTreeSet<u64>,
@@ -115,6 +115,7 @@ impl<'a> Planner<'a> {
     pub(super) fn run(mut self, budget: &mut Budget, plan: &mut Plan) {
         self.reconcile(plan);
         self.survey();
+        self.resume_drain();
         let silent = self.bins.iter().find(|bin| !bin.known && bin.status != Status::Lost);
         if let Some(shard) = silent.map(|bin| bin.id) {
             // It may own any of them: giving them away now would be taken back in a moment.
@@ -131,6 +132,8 @@ impl<'a> Planner<'a> {
             self.relieve(budget, plan);
             self.drain(budget, plan);
             self.balance(budget, plan);
+            self.remember_filled(plan);
+            self.even_out(budget, plan);
         }
         self.scale(plan);
         self.emit(plan);
@@ -419,6 +422,9 @@ impl<'a> Planner<'a> {
         self.bins[to].put(target, State::Joining, load);
         let (from, to) = (self.bins[from].id, self.bins[to].id);
         let group = self.group;
+        if matches!(why, WhyMoved::Balance { .. }) {
+            plan.history.levelling.insert((group, target));
+        }
         plan.history.moves.insert((group, target), Move { from, to, since: self.now });
         plan.moves.push(MoveReport { group, target, from, to, load, phase: MovePhase::Begun(why) });
         true

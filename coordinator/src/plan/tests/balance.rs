@@ -304,3 +304,44 @@ fn a_target_that_could_not_be_moved_to_a_shard_goes_elsewhere_next_time() {
     assert_eq!(world.owner(first).ordinal, 2);
     assert!(world.rolled_back <= 2, "{}", world.rolled_back);
 }
+
+/// Whether no shard stands out far by what it owns or is about to own.
+fn is_even(world: &World) -> bool {
+    let own = |shard: &ShardView| -> u64 {
+        let held = shard.holdings.iter().filter(|held| held.state != State::Leaving);
+        held.map(|held| world.load(held.target)).sum()
+    };
+    let loads: Vec<u64> = world.shards.iter().map(own).collect();
+    let mean = loads.iter().sum::<u64>() / loads.len() as u64;
+    loads.iter().all(|load| load * 1_000 <= mean * 1_090)
+}
+
+#[test]
+fn a_shard_that_stands_out_far_is_relieved_in_the_same_plan() {
+    let mut world = four(Duration::ZERO);
+    let first: Vec<u64> = world.shards[1].holdings.iter().map(|h| h.target).collect();
+    // 20 of 400 targets have to go, ten may within half an hour.
+    first.into_iter().for_each(|id| world.target(id, 95));
+    assert!(!is_even(&world));
+    world.cycle();
+    assert!(is_even(&world), "{:?}", world.loads());
+}
+
+#[test]
+fn a_coordinator_that_restarts_goes_on_with_a_drain() {
+    let mut world = four(Duration::from_secs(60));
+    world.limits.min_shards = 1;
+    world.limits.moves_per_minute = 60;
+    for id in 0..400 {
+        world.target(id, 45);
+    }
+    world.cycle();
+    world.pass(Duration::from_secs(180));
+    while world.loads()[3] > 2_000 {
+        world.cycle();
+        world.scrape();
+    }
+    world.history = History::default();
+    world.cycle();
+    assert_eq!(world.history.draining.get(&0), Some(&3));
+}

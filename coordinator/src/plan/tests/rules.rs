@@ -312,11 +312,12 @@ fn allowed(world: &World, target: u64, ordinal: u32) -> bool {
     }
 }
 
-/// A relative on a shard that a target is strictly kept apart from.
+/// A relative on a shard that a target is strictly kept apart from. What is gone leaves with the push that brings it.
 fn relative(world: &World, target: u64, shard: &ShardView) -> Option<u64> {
     let tag = world.tags[&target];
     let spread = world.rules.get(tag.rule).and_then(|rule| rule.spread);
-    let mut held = shard.holdings.iter().map(|held| held.target).filter(|id| *id != target);
+    let others = shard.holdings.iter().map(|held| held.target).filter(|id| *id != target);
+    let mut held = others.filter(|id| world.targets.contains_key(id));
     if spread == Some(Spread::Required) { held.find(|id| world.tags[id] == tag) } else { None }
 }
 
