@@ -291,10 +291,10 @@ pub struct History {
     pub drained: BTreeSet<ShardId>,
     /// Since when a group could do without its highest shard, in milliseconds since the epoch.
     pub spare_since: BTreeMap<u32, i64>,
-    /// Moves under way that may be taken back, by group and target: nothing waits for the room that they make.
-    pub levelling: BTreeSet<(u32, u64)>,
     /// Shards that have been as full as others.
     pub filled: BTreeSet<ShardId>,
+    /// Since when those that have not have held something, in milliseconds since the epoch.
+    pub filling_since: BTreeMap<ShardId, i64>,
     /// Since when a shard of a group stands out, in milliseconds since the epoch.
     pub uneven_since: BTreeMap<u32, i64>,
     /// Since when a target without owner has been waiting for room that is being made, by group and target.

@@ -258,8 +258,6 @@ impl Planner<'_> {
                 return;
             }
             self.begin_move(wanted, why, budget, plan);
-            // Something waits for its room.
-            plan.history.levelling.remove(&(self.group, wanted.target));
         }
     }
 }

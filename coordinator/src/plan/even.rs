@@ -2,10 +2,10 @@
 //! that comes, goes or is replaced does not wait for it.
 
 use super::bins::{Bin, Status, share};
-use super::decision::{MovePhase, MoveReport, WhyMoved};
+use super::decision::WhyMoved;
 use super::group::{Planner, Wanted};
 use super::shelves::level;
-use super::{Budget, Move, Plan, State};
+use super::{Budget, Plan};
 
 /// A shard that holds more than this share of what would be fair is relieved at once, whatever that takes, in permille...
 const FAR: u64 = 1_085;
@@ -17,6 +17,8 @@ const BRIMS: [u64; 2] = [1_040, 1_075];
 /// A shard is being filled until it has once held this share of what is fair, in percent: before, it counts only if it
 /// holds more than others.
 const FILLED: u64 = 90;
+/// ...or has held something for that long: nobody takes it for a new one then.
+const FILLING_MS: i64 = 480_000;
 
 /// In how many of the emptiest shards a place is sought.
 const TRIED: usize = 8;
@@ -36,9 +38,14 @@ impl Planner<'_> {
             let (held, capacity) = self.evenness(pool);
             let fair = level(held, capacity) * FILLED / 100;
             for bin in self.bins[..self.existing].iter().filter(|bin| bin.owner == pool) {
-                let is_filled = level(bin.committed, bin.capacity) >= fair;
-                if settled(&bin) && (is_filled || self.history.filled.contains(&bin.id)) {
+                let since = self.history.filling_since.get(&bin.id).copied().unwrap_or(self.now);
+                let is_filled = level(bin.committed, bin.capacity) >= fair
+                    || self.history.filled.contains(&bin.id)
+                    || self.now.saturating_sub(since) > FILLING_MS;
+                if settled(&bin) && is_filled {
                     plan.history.filled.insert(bin.id);
+                } else if settled(&bin) && bin.committed > 0 {
+                    plan.history.filling_since.insert(bin.id, since);
                 }
             }
         }
@@ -70,19 +77,8 @@ impl Planner<'_> {
         Some(Standing { fullest, mean })
     }
 
-    /// Which moves under way may yet be taken back.
-    fn remember_levelling(&self, plan: &mut Plan) {
-        let mine = self.history.levelling.range((self.group, 0)..=(self.group, u64::MAX));
-        for key in mine.filter(|key| self.history.moves.contains_key(key)) {
-            if plan.history.moves.contains_key(key) {
-                plan.history.levelling.insert(*key);
-            }
-        }
-    }
-
-    /// Relieves what stands out far: of what is on its way there, else of small targets.
+    /// Relieves what stands out far.
     pub(super) fn even_out(&mut self, budget: &mut Budget, plan: &mut Plan) {
-        self.remember_levelling(plan);
         if !self.is_fine_grained() {
             return;
         }
@@ -106,9 +102,6 @@ impl Planner<'_> {
             let (held, capacity) = self.evenness(pool);
             let fair = level(held, capacity);
             let excess = load.saturating_sub(part(bin.capacity, fair, NEAR));
-            if self.retract(from, excess, mean, plan) {
-                continue;
-            }
             let mut candidates = match known.take() {
                 Some((of, candidates)) if of == from => candidates,
                 _ => self.candidates_of(pool, from),
@@ -156,46 +149,6 @@ impl Planner<'_> {
         bins.sort_by_key(level_of);
         bins.truncate(TRIED);
         bins
-    }
-
-    /// Takes back a move to a bin: the smallest that suffices, else the largest whose origin does not stand out by it.
-    fn retract(&mut self, to: usize, excess: u64, mean: u64, plan: &mut Plan) -> bool {
-        let joining = self.bins[to].slots().iter().filter(|slot| slot.state == State::Joining);
-        let back = joining.filter_map(|slot| {
-            let from = self.way_back(slot.target, slot.load, mean, plan)?;
-            Some((slot.load, slot.target, from))
-        });
-        let (enough, less): (Vec<_>, Vec<_>) = back.partition(|(load, _, _)| *load >= excess);
-        let best = enough.into_iter().min().or_else(|| less.into_iter().max());
-        let Some((load, target, from)) = best else { return false };
-        let key = (self.group, target);
-        let Some(begun) = plan.history.moves.remove(&key) else { return false };
-        plan.history.levelling.remove(&key);
-        self.bins[to].take(target);
-        self.bins[from].put(target, State::Active, load);
-        plan.busy = true;
-        plan.moves.retain(|report| (report.group, report.target) != key);
-        // What this plan itself began nobody has heard of.
-        if self.history.moves.contains_key(&key) {
-            let Move { from, to, since } = begun;
-            let why = "its next owner would stand out";
-            let phase = MovePhase::RolledBack { why, milliseconds: self.now.saturating_sub(since) };
-            plan.moves.push(MoveReport { group: self.group, target, from, to, load, phase });
-        }
-        true
-    }
-
-    /// Where a target whose move may be taken back comes from, if that has not been filled meanwhile.
-    fn way_back(&self, target: u64, load: u64, mean: u64, plan: &Plan) -> Option<usize> {
-        let key = (self.group, target);
-        let begun = plan.history.moves.get(&key)?;
-        if !plan.history.levelling.contains(&key) {
-            return None;
-        }
-        let from = self.bins.iter().position(|bin| bin.id == begun.from)?;
-        let bin = &self.bins[from];
-        let fits = bin.committed.saturating_add(load) <= part(bin.capacity, mean, NEAR);
-        (bin.status == Status::Ready && !bin.draining && fits).then_some(from)
     }
 }
 

@@ -422,9 +422,6 @@ impl<'a> Planner<'a> {
         self.bins[to].put(target, State::Joining, load);
         let (from, to) = (self.bins[from].id, self.bins[to].id);
         let group = self.group;
-        if matches!(why, WhyMoved::Balance { .. }) {
-            plan.history.levelling.insert((group, target));
-        }
         plan.history.moves.insert((group, target), Move { from, to, since: self.now });
         plan.moves.push(MoveReport { group, target, from, to, load, phase: MovePhase::Begun(why) });
         true
