@@ -17,7 +17,8 @@ const BRIMS: [u64; 2] = [1_040, 1_075];
 /// A shard is being filled until it has once held this share of what is fair, in percent: before, it counts only if it
 /// holds more than others.
 const FILLED: u64 = 90;
-/// ...or has held something for that long: nobody takes it for a new one then.
+/// ...or half of it, and something for that long: what it lacks then few moves can give it.
+const HALF: u64 = 50;
 const FILLING_MS: i64 = 480_000;
 
 /// In how many of the emptiest shards a place is sought.
@@ -36,12 +37,13 @@ impl Planner<'_> {
         let settled = |bin: &&Bin| !bin.draining && !bin.drained && bin.is_usable();
         for pool in self.pools() {
             let (held, capacity) = self.evenness(pool);
-            let fair = level(held, capacity) * FILLED / 100;
+            let fair = level(held, capacity);
             for bin in self.bins[..self.existing].iter().filter(|bin| bin.owner == pool) {
                 let since = self.history.filling_since.get(&bin.id).copied().unwrap_or(self.now);
-                let is_filled = level(bin.committed, bin.capacity) >= fair
-                    || self.history.filled.contains(&bin.id)
-                    || self.now.saturating_sub(since) > FILLING_MS;
+                let is_old = self.now.saturating_sub(since) > FILLING_MS;
+                let enough = if is_old { HALF } else { FILLED };
+                let is_filled = level(bin.committed, bin.capacity) >= fair * enough / 100
+                    || self.history.filled.contains(&bin.id);
                 if settled(&bin) && is_filled {
                     plan.history.filled.insert(bin.id);
                 } else if settled(&bin) && bin.committed > 0 {
