@@ -139,8 +139,8 @@ fn a_shard_with_a_giant_is_drained_by_making_room_for_it() {
     assert!(world.loads().iter().all(|load| *load <= 9_500), "{:?}", world.loads());
 }
 
-#[test]
-fn a_shard_that_restarts_pauses_a_drain_and_nothing_goes_back() {
+/// Four shards of which the last one is about to be drained, a target a second.
+fn four_of_which_one_is_spare() -> World {
     let mut world = four(Duration::from_secs(60));
     world.limits.min_shards = 1;
     world.limits.moves_per_minute = 60;
@@ -149,6 +149,12 @@ fn a_shard_that_restarts_pauses_a_drain_and_nothing_goes_back() {
     }
     world.cycle();
     world.pass(Duration::from_secs(180));
+    world
+}
+
+#[test]
+fn a_shard_that_restarts_pauses_a_drain_and_nothing_goes_back() {
+    let mut world = four_of_which_one_is_spare();
     for _ in 0..20 {
         world.cycle();
         world.scrape();
@@ -329,14 +335,7 @@ fn a_shard_that_stands_out_far_is_relieved_in_the_same_plan() {
 
 #[test]
 fn a_coordinator_that_restarts_goes_on_with_a_drain() {
-    let mut world = four(Duration::from_secs(60));
-    world.limits.min_shards = 1;
-    world.limits.moves_per_minute = 60;
-    for id in 0..400 {
-        world.target(id, 45);
-    }
-    world.cycle();
-    world.pass(Duration::from_secs(180));
+    let mut world = four_of_which_one_is_spare();
     while world.loads()[3] > 2_000 {
         world.cycle();
         world.scrape();
